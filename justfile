@@ -1,0 +1,32 @@
+# Each recipe is what CI runs, or a part of it.
+
+# Start the service on 127.0.0.1:5000.
+run *flags:
+    cargo run --release -- serve {{flags}}
+
+# All tests: SQLite and a directory always, PostgreSQL and S3 where their programs are found.
+test *filter:
+    cargo test --workspace {{filter}}
+
+# Format, lint, documentation: what must be clean.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- --deny warnings
+    RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
+
+# Install the real clients and servers that the tests use (Debian, as root).
+install:
+    e2e/install
+
+# The main job with docker, skopeo, helm, oras, crane and regctl, on both engines.
+e2e:
+    cargo build --release
+    PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/main-job
+
+# Write the reference page of the settings anew.
+docs:
+    cargo run -- config reference > docs/configuration.md
+
+# Everything, as CI does it.
+ci:
+    .ci/run
