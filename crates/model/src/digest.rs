@@ -1,0 +1,295 @@
+//! Content digests: `sha256:...` and `sha512:...`, and the hashers that make them.
+//!
+//! In the database a digest is one byte of algorithm followed by the hash; text only at the edges (schema rules).
+
+use std::{fmt, str::FromStr};
+
+use sha2::{
+    Digest as _, Sha256, Sha512,
+    digest::common::hazmat::{DeserializeStateError, SerializableState},
+};
+
+/// A hash function that a digest may name (protocol.md A3). Anything else is refused with 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// `sha256`, 32 bytes.
+    Sha256,
+    /// `sha512`, 64 bytes.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The name before the colon.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Length of the hash in bytes.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Sha256 => 1,
+            Self::Sha512 => 2,
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = DigestError;
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        match text {
+            "sha256" => Ok(Self::Sha256),
+            "sha512" => Ok(Self::Sha512),
+            _ => Err(DigestError::Algorithm),
+        }
+    }
+}
+
+/// Why a text is no digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// No `algorithm:hex`.
+    #[error("a digest looks like sha256:<64 hexadecimal digits>")]
+    Form,
+    /// An algorithm that this registry does not know.
+    #[error("this digest algorithm is not supported; sha256 and sha512 are")]
+    Algorithm,
+    /// The hash has the wrong length or letters other than `0-9a-f`.
+    #[error("the hash of a sha256 digest has 64, of a sha512 digest 128 lower-case hexadecimal digits")]
+    Hash,
+}
+
+/// The name of some bytes by their hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest {
+    algorithm: Algorithm,
+    hash: [u8; 64],
+}
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::from_hash(algorithm, &Sha256::digest(bytes)),
+            Algorithm::Sha512 => Self::from_hash(algorithm, &Sha512::digest(bytes)),
+        }
+    }
+
+    fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
+        let mut padded = [0; 64];
+        padded[..hash.len()].copy_from_slice(hash);
+        Self { algorithm, hash: padded }
+    }
+
+    /// The hash function.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The raw hash, 32 or 64 bytes.
+    pub fn hash(&self) -> &[u8] {
+        &self.hash[..self.algorithm.size()]
+    }
+
+    /// The hash in lower-case hexadecimal digits.
+    pub fn hex(&self) -> String {
+        hex(self.hash())
+    }
+
+    /// The form that is kept in the database: one byte of algorithm, then the hash.
+    pub fn to_stored(&self) -> Vec<u8> {
+        let mut stored = Vec::with_capacity(1 + self.algorithm.size());
+        stored.push(self.algorithm.code());
+        stored.extend_from_slice(self.hash());
+        stored
+    }
+
+    /// Reads [`Digest::to_stored`] back; `None` for bytes that it never makes.
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let (code, hash) = stored.split_first()?;
+        let algorithm = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.code() == *code)?;
+        (hash.len() == algorithm.size()).then(|| Self::from_hash(algorithm, hash))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let (algorithm, digits) = text.split_once(':').ok_or(DigestError::Form)?;
+        let algorithm: Algorithm = algorithm.parse()?;
+        let digits = digits.as_bytes();
+        if digits.len() != 2 * algorithm.size() {
+            return Err(DigestError::Hash);
+        }
+        let mut hash = [0; 64];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
+        }
+        Ok(Self { algorithm, hash })
+    }
+}
+
+fn digit(letter: u8) -> Result<u8, DigestError> {
+    match letter {
+        b'0'..=b'9' => Ok(letter - b'0'),
+        b'a'..=b'f' => Ok(letter - b'a' + 10),
+        _ => Err(DigestError::Hash),
+    }
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)] as char, DIGITS[usize::from(byte & 15)] as char]).collect()
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Hashes a stream with one algorithm; its midstate can be saved and taken up by another process (invariant 7).
+#[derive(Clone)]
+pub enum Hasher {
+    /// Hashing with SHA-256.
+    Sha256(Sha256),
+    /// Hashing with SHA-512.
+    Sha512(Sha512),
+}
+
+/// A saved midstate cannot be read: hash the bytes again from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the saved hash state has an unknown form")]
+pub struct UnknownState;
+
+impl From<DeserializeStateError> for UnknownState {
+    fn from(_: DeserializeStateError) -> Self {
+        Self
+    }
+}
+
+/// First byte of a saved midstate. It changes when the form does; an unknown one means hashing again.
+const STATE_FORMAT: u8 = 1;
+
+impl Hasher {
+    /// A hasher that has seen nothing yet.
+    pub fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    /// The algorithm it hashes with.
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    /// Takes the next bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes so far; the hasher can go on afterwards.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Sha256(hasher) => Digest::from_hash(Algorithm::Sha256, &hasher.clone().finalize()),
+            Self::Sha512(hasher) => Digest::from_hash(Algorithm::Sha512, &hasher.clone().finalize()),
+        }
+    }
+
+    /// The midstate, with the form's number and the algorithm before it.
+    pub fn save(&self) -> Vec<u8> {
+        let mut saved = vec![STATE_FORMAT, self.algorithm().code()];
+        match self {
+            Self::Sha256(hasher) => saved.extend_from_slice(&hasher.serialize()),
+            Self::Sha512(hasher) => saved.extend_from_slice(&hasher.serialize()),
+        }
+        saved
+    }
+
+    /// Takes a saved midstate up again.
+    pub fn load(saved: &[u8]) -> Result<Self, UnknownState> {
+        match saved {
+            [STATE_FORMAT, 1, state @ ..] => {
+                Ok(Self::Sha256(Sha256::deserialize(state.try_into().map_err(|_| UnknownState)?)?))
+            }
+            [STATE_FORMAT, 2, state @ ..] => {
+                Ok(Self::Sha512(Sha512::deserialize(state.try_into().map_err(|_| UnknownState)?)?))
+            }
+            _ => Err(UnknownState),
+        }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hasher({})", self.algorithm().name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn digests_are_read_strictly() {
+        let text = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        assert_eq!(text.parse::<Digest>().map(|d| d.to_string()), Ok(text.to_owned()));
+        assert_eq!(Digest::of(Algorithm::Sha256, b"{}").to_string(), text);
+        for (bad, why) in [
+            ("sha256", DigestError::Form),
+            ("md5:44136fa355b3678a1146ad16f7e8649e", DigestError::Algorithm),
+            ("sha256:44136FA355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", DigestError::Hash),
+            ("sha256:totallywrong", DigestError::Hash),
+            ("sha512:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", DigestError::Hash),
+        ] {
+            assert_eq!(bad.parse::<Digest>(), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_midstate_is_refused() {
+        assert!(Hasher::load(&[9, 1, 2]).is_err());
+        assert!(Hasher::load(&[]).is_err());
+        assert!(Hasher::load(&[STATE_FORMAT, 1, 0]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_hash_goes_on_from_its_midstate(bytes in prop::collection::vec(any::<u8>(), 0..600), cut in 0usize..600, long: bool) {
+            let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
+            let cut = cut.min(bytes.len());
+            let mut first = Hasher::new(algorithm);
+            first.update(&bytes[..cut]);
+            let mut second = Hasher::load(&first.save()).expect("a state just saved");
+            second.update(&bytes[cut..]);
+            prop_assert_eq!(second.digest(), Digest::of(algorithm, &bytes));
+            prop_assert_eq!(Digest::from_stored(&second.digest().to_stored()), Some(second.digest()));
+        }
+    }
+}
