@@ -1,0 +1,277 @@
+//! Artifacts: manifests as they live in one repository, what they name, and who refers to them.
+
+use roadstead_model::{
+    Digest,
+    manifest::{Edge, Manifest, Role},
+};
+
+use crate::{Db, DbError, Tx, event, params};
+
+/// An artifact to be stored.
+pub struct NewArtifact<'a> {
+    /// Row of its repository.
+    pub repository: i64,
+    /// Row of its repository's registry.
+    pub registry: i64,
+    /// Digest of the exact bytes.
+    pub digest: &'a Digest,
+    /// The exact bytes.
+    pub body: &'a [u8],
+    /// What was read from them.
+    pub manifest: &'a Manifest,
+    /// Its entry in the referrers answer, when it has a subject.
+    pub referrer: Option<&'a str>,
+    /// Rows of the blobs it holds.
+    pub blobs: &'a [i64],
+    /// Who pushes it.
+    pub by: &'a str,
+}
+
+/// The row of the living artifact of these bytes, stored when there is none. A push that repeats one with another media
+/// type gives it the new type.
+pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbError> {
+    let manifest = store_manifest(tx, new.digest, new.body).await?;
+    let living = tx
+        .query_opt(
+            "SELECT id, media_type FROM artifact WHERE repository = $1 AND manifest = $2 AND deletion IS NULL {for_key_share}",
+            params![new.repository, manifest],
+            |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
+        )
+        .await?;
+    match living {
+        Some((id, media_type)) if media_type == new.manifest.media_type => {
+            tx.execute(
+                "UPDATE artifact SET pushed_at = {now}, pushed_by = $2 WHERE id = $1",
+                params![id, new.by],
+            )
+            .await?;
+            Ok(id)
+        }
+        Some((id, _)) => {
+            forget_contents(tx, id).await?;
+            tx.execute(
+                "UPDATE artifact SET media_type = $2, kind = $3, artifact_type = $4, subject = $5, referrer = $6, layer_size = $7,
+                 pushed_at = {now}, pushed_by = $8 WHERE id = $1",
+                params![
+                    id,
+                    &new.manifest.media_type,
+                    new.manifest.kind.as_str(),
+                    new.manifest.artifact_type.as_deref(),
+                    new.manifest.subject.map(|digest| digest.to_stored()),
+                    new.referrer,
+                    new.manifest.layer_size(),
+                    new.by
+                ],
+            )
+            .await?;
+            store_contents(tx, new, id).await?;
+            Ok(id)
+        }
+        None => insert(tx, new, manifest).await,
+    }
+}
+
+async fn store_manifest(tx: &mut Tx<'_>, digest: &Digest, body: &[u8]) -> Result<i64, DbError> {
+    let stored = digest.to_stored();
+    let find = "SELECT id FROM manifest WHERE digest = $1 {for_key_share}";
+    if let Some(id) = tx.query_opt(find, params![&stored], |row| row.get(0)).await? {
+        return Ok(id);
+    }
+    tx.execute("INSERT INTO manifest (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING", params![&stored, body]).await?;
+    match tx.query_opt(find, params![&stored], |row| row.get(0)).await? {
+        Some(id) => Ok(id),
+        None => Err(tx.again()),
+    }
+}
+
+async fn insert(tx: &mut Tx<'_>, new: &NewArtifact<'_>, manifest: i64) -> Result<i64, DbError> {
+    let first = is_first(tx, new.repository).await?;
+    let size = i64::try_from(new.body.len()).unwrap_or(i64::MAX);
+    let id = tx
+        .query_opt(
+            "INSERT INTO artifact (repository, manifest, media_type, kind, artifact_type, subject, referrer, size, layer_size,
+             pushed_at, pushed_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, {now}, $10)
+             ON CONFLICT (repository, manifest) WHERE deletion IS NULL DO NOTHING RETURNING id",
+            params![
+                new.repository,
+                manifest,
+                &new.manifest.media_type,
+                new.manifest.kind.as_str(),
+                new.manifest.artifact_type.as_deref(),
+                new.manifest.subject.map(|digest| digest.to_stored()),
+                new.referrer,
+                size,
+                new.manifest.layer_size(),
+                new.by
+            ],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    // None: somebody pushed the same in this moment.
+    let Some(id) = id else { return Err(tx.again()) };
+    store_contents(tx, new, id).await?;
+    event::change_usage(tx, new.registry, i64::from(first), 1, 0).await?;
+    Ok(id)
+}
+
+/// Whether the repository has no artifact yet, living or in the trash. Two first pushes are put in order by its row's lock.
+async fn is_first(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
+    const ANY: &str = "SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1";
+    if tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_some() {
+        return Ok(false);
+    }
+    tx.execute("UPDATE repository SET mutable_tags = mutable_tags WHERE id = $1", params![repository]).await?;
+    Ok(tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none())
+}
+
+async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<(), DbError> {
+    for (position, edge) in (0i64..).zip(&new.manifest.edges) {
+        store_edge(tx, new.repository, id, position, edge).await?;
+    }
+    for blob in new.blobs {
+        let held = tx
+            .execute(
+                "INSERT INTO artifact_blob (artifact, repository, blob) VALUES ($1, $2, $3) ON CONFLICT (artifact, blob) DO NOTHING",
+                params![id, new.repository, *blob],
+            )
+            .await;
+        // The collector may have taken the link after we had looked.
+        tx.again_if_gone(held)?;
+    }
+    Ok(())
+}
+
+async fn store_edge(tx: &mut Tx<'_>, repository: i64, artifact: i64, position: i64, edge: &Edge) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO artifact_edge (artifact, position, repository, role, digest, media_type, size, platform, elsewhere)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            artifact,
+            position,
+            repository,
+            edge.role.as_str(),
+            edge.digest.to_stored(),
+            &edge.media_type,
+            edge.size,
+            edge.platform.as_deref(),
+            edge.elsewhere
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+async fn forget_contents(tx: &mut Tx<'_>, id: i64) -> Result<(), DbError> {
+    tx.execute("DELETE FROM artifact_edge WHERE artifact = $1", params![id]).await?;
+    tx.execute("DELETE FROM artifact_blob WHERE artifact = $1", params![id]).await.map(drop)
+}
+
+/// The living artifact of this digest, kept from being deleted until the transaction ends.
+pub async fn find_living(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+    tx.query_opt(
+        "SELECT a.id FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
+         WHERE m.digest = $2 {for_key_share}",
+        params![repository, digest.to_stored()],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// The living artifact of this digest, for this transaction alone.
+pub async fn find_living_alone(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+    let Some(id) = find_living(tx, repository, digest).await? else { return Ok(None) };
+    tx.query_opt("SELECT id FROM artifact WHERE id = $1 AND deletion IS NULL {for_update}", params![id], |row| row.get(0)).await
+}
+
+/// Digests that an artifact names in one role.
+pub async fn named(tx: &mut Tx<'_>, artifact: i64, role: Role) -> Result<Vec<Digest>, DbError> {
+    let stored = tx
+        .query(
+            "SELECT digest FROM artifact_edge WHERE artifact = $1 AND role = $2 ORDER BY position",
+            params![artifact, role.as_str()],
+            |row| row.get::<Vec<u8>>(0),
+        )
+        .await?;
+    Ok(stored.iter().filter_map(|stored| Digest::from_stored(stored)).collect())
+}
+
+/// Whether a tag or a living index of the repository holds an artifact.
+pub async fn is_held(tx: &mut Tx<'_>, repository: i64, artifact: i64, digest: &Digest) -> Result<bool, DbError> {
+    let held = tx
+        .query_opt(
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM tag WHERE artifact = $2)
+             OR EXISTS (SELECT 1 FROM artifact_edge e JOIN artifact a ON a.id = e.artifact AND a.deletion IS NULL
+                        WHERE e.repository = $1 AND e.digest = $3 AND e.role = 'child')",
+            params![repository, artifact, digest.to_stored()],
+            |_| Ok(()),
+        )
+        .await?;
+    Ok(held.is_some())
+}
+
+/// The subject of an artifact, if that lives in the same repository.
+pub async fn has_living_subject(tx: &mut Tx<'_>, artifact: i64) -> Result<bool, DbError> {
+    let living = tx
+        .query_opt(
+            "SELECT 1 FROM artifact a JOIN manifest m ON m.digest = a.subject
+             JOIN artifact s ON s.manifest = m.id AND s.repository = a.repository AND s.deletion IS NULL WHERE a.id = $1",
+            params![artifact],
+            |_| Ok(()),
+        )
+        .await?;
+    Ok(living.is_some())
+}
+
+/// Row and digest of the living artifacts that refer to `subject`.
+pub async fn referring(tx: &mut Tx<'_>, repository: i64, subject: &Digest) -> Result<Vec<(i64, Digest)>, DbError> {
+    let rows = tx
+        .query(
+            "SELECT a.id, m.digest FROM artifact a JOIN manifest m ON m.id = a.manifest
+             WHERE a.repository = $1 AND a.subject = $2 AND a.deletion IS NULL ORDER BY a.id",
+            params![repository, subject.to_stored()],
+            |row| Ok((row.get::<i64>(0)?, row.get::<Vec<u8>>(1)?)),
+        )
+        .await?;
+    Ok(rows.into_iter().filter_map(|(id, stored)| Some((id, Digest::from_stored(&stored)?))).collect())
+}
+
+/// An entry of a referrers answer: its row and its descriptor as JSON.
+#[derive(Clone, Debug)]
+pub struct Referrer {
+    /// Its row; pages go on after it.
+    pub id: i64,
+    /// Its artifact type.
+    pub artifact_type: Option<String>,
+    /// The descriptor.
+    pub descriptor: String,
+}
+
+/// Living referrers of a digest after the row `last`, at most `limit`, of one artifact type if asked.
+pub async fn referrers(
+    db: &Db,
+    repository: i64,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+    last: i64,
+    limit: i64,
+) -> Result<Vec<Referrer>, DbError> {
+    db.list(
+        "SELECT id, artifact_type, referrer FROM artifact
+         WHERE repository = $1 AND subject = $2 AND deletion IS NULL AND referrer IS NOT NULL AND id > $4
+         AND ($3 = '' OR artifact_type = $3) ORDER BY id LIMIT $5",
+        params![repository, subject.to_stored(), artifact_type.unwrap_or_default(), last, limit],
+        |row| Ok(Referrer { id: row.get(0)?, artifact_type: row.get(1)?, descriptor: row.get(2)? }),
+    )
+    .await
+}
+
+/// The bytes and type of a living artifact.
+pub async fn read(db: &Db, repository: i64, digest: &Digest) -> Result<Option<(String, Vec<u8>)>, DbError> {
+    db.query_opt(
+        "SELECT a.media_type, m.body FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
+         WHERE m.digest = $2",
+        params![repository, digest.to_stored()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .await
+}

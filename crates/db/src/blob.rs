@@ -1,0 +1,217 @@
+//! Blobs, and which repository may see them.
+
+use roadstead_model::Digest;
+
+use crate::{Db, DbError, Tx, event, params};
+
+/// A blob that is visible in a repository.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// Its row.
+    pub id: i64,
+    /// Bytes.
+    pub size: i64,
+    /// Row of its bucket.
+    pub bucket: i64,
+    /// Key of its object.
+    pub key: String,
+}
+
+/// The blob of a bucket, made from a freshly stored object when there is none. True: the object `key` is now the blob's;
+/// false: the bytes were there already under another key.
+pub async fn find_or_make(tx: &mut Tx<'_>, bucket: i64, digest: &Digest, size: i64, key: &str) -> Result<(i64, bool), DbError> {
+    let stored = digest.to_stored();
+    let made = tx
+        .query_opt(
+            "INSERT INTO blob (bucket, digest, size, object_key, created) VALUES ($1, $2, $3, $4, {now})
+             ON CONFLICT (bucket, digest) DO NOTHING RETURNING id",
+            params![bucket, &stored, size, key],
+            |row| row.get(0),
+        )
+        .await?;
+    if let Some(id) = made {
+        return Ok((id, true));
+    }
+    let found = tx
+        .query_opt("SELECT id, object_key FROM blob WHERE bucket = $1 AND digest = $2", params![bucket, &stored], |row| {
+            Ok((row.get::<i64>(0)?, row.get::<String>(1)?))
+        })
+        .await?;
+    // The collector may have taken the other one away in this moment.
+    match found {
+        Some((id, found_key)) => Ok((id, found_key == key)),
+        None => Err(tx.again()),
+    }
+}
+
+/// Lets a repository see a blob, and puts its review off by `grace` microseconds.
+pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64, grace: i64) -> Result<(), DbError> {
+    let hidden = tx
+        .query_opt(
+            "SELECT hidden FROM repository_blob WHERE repository = $1 AND blob = $2 {for_key_share}",
+            params![repository, blob],
+            |row| row.get::<bool>(0),
+        )
+        .await?;
+    match hidden {
+        Some(false) => {}
+        Some(true) => {
+            tx.execute(
+                "UPDATE repository_blob SET hidden = $3 WHERE repository = $1 AND blob = $2",
+                params![repository, blob, false],
+            )
+            .await?;
+            hold_for_artifacts(tx, repository, blob).await?;
+        }
+        None => {
+            insert_link(tx, registry, repository, blob).await?;
+            hold_for_artifacts(tx, repository, blob).await?;
+        }
+    }
+    review_link(tx, repository, blob, grace).await
+}
+
+async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64) -> Result<(), DbError> {
+    let made = tx
+        .execute(
+            "INSERT INTO repository_blob (repository, blob, since, hidden) VALUES ($1, $2, {now}, $3)
+             ON CONFLICT (repository, blob) DO NOTHING",
+            params![repository, blob, false],
+        )
+        .await;
+    if tx.again_if_gone(made)? == 0 {
+        return Err(tx.again());
+    }
+    let count = tx
+        .query_one(
+            "INSERT INTO registry_blob (registry, blob, repositories) VALUES ($1, $2, 1)
+             ON CONFLICT (registry, blob) DO UPDATE SET repositories = registry_blob.repositories + 1 RETURNING repositories",
+            params![registry, blob],
+            |row| row.get::<i64>(0),
+        )
+        .await;
+    if tx.again_if_gone(count)? == 1 {
+        let size = tx.query_one("SELECT size FROM blob WHERE id = $1", params![blob], |row| row.get::<i64>(0)).await?;
+        event::change_usage(tx, registry, 0, 0, size).await?;
+    }
+    Ok(())
+}
+
+/// Artifacts that named the blob before it was here (a sparse index, BuildKit's cache) hold it from now on.
+/// How many began to.
+pub(crate) async fn hold_for_artifacts(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<u64, DbError> {
+    tx.execute(
+        "INSERT INTO artifact_blob (artifact, repository, blob)
+         SELECT DISTINCT e.artifact, e.repository, b.id FROM blob b JOIN artifact_edge e ON e.repository = $1 AND e.digest = b.digest
+         WHERE b.id = $2 AND e.role <> 'subject' ON CONFLICT (artifact, blob) DO NOTHING",
+        params![repository, blob],
+    )
+    .await
+}
+
+/// Asks the collector to look at a link after `grace` microseconds.
+pub async fn review_link(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO link_review (repository, blob, due) VALUES ($1, $2, {now} + $3)
+         ON CONFLICT (repository, blob) DO UPDATE SET due = {now} + $3",
+        params![repository, blob, grace],
+    )
+    .await
+    .map(drop)
+}
+
+/// Puts off the review of a link that a client was just told of, when it is due within half of `grace`. False: the link is gone.
+pub async fn keep(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Result<bool, DbError> {
+    tx.execute(
+        "UPDATE link_review SET due = {now} + $3 WHERE repository = $1 AND blob = $2 AND due < {now} + $3 / 2",
+        params![repository, blob, grace],
+    )
+    .await?;
+    let here = tx
+        .query_opt(
+            "SELECT 1 FROM repository_blob WHERE repository = $1 AND blob = $2 AND hidden = $3 {for_key_share}",
+            params![repository, blob, false],
+            |_| Ok(()),
+        )
+        .await?;
+    Ok(here.is_some())
+}
+
+/// The blob of this digest, if this repository sees it; it stays until the transaction ends.
+pub async fn find_linked(tx: &mut Tx<'_>, repository: i64, bucket: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+    tx.query_opt(
+        "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
+         WHERE b.bucket = $2 AND b.digest = $3 {for_key_share}",
+        params![repository, bucket, digest.to_stored(), false],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// As [`find_linked`], but nobody else can begin to use the link until the transaction ends.
+pub async fn find_linked_alone(tx: &mut Tx<'_>, repository: i64, bucket: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+    let Some(blob) = find_linked(tx, repository, bucket, digest).await? else { return Ok(None) };
+    tx.query_opt(
+        "SELECT blob FROM repository_blob WHERE repository = $1 AND blob = $2 AND hidden = $3 {for_update}",
+        params![repository, blob, false],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// The blob of this digest, if any living repository of this registry sees it (protocol.md E3).
+pub async fn find_in_registry(tx: &mut Tx<'_>, registry: i64, bucket: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+    tx.query_opt(
+        "SELECT b.id FROM blob b JOIN registry_blob g ON g.blob = b.id AND g.registry = $1
+         WHERE b.bucket = $2 AND b.digest = $3 AND EXISTS (
+             SELECT 1 FROM repository_blob l JOIN repository r ON r.id = l.repository AND r.deletion IS NULL
+             WHERE l.blob = b.id AND r.registry = $1 AND l.hidden = $4)",
+        params![registry, bucket, digest.to_stored(), false],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// Whether a living artifact of the repository holds the blob: as its own, or as a child of an index.
+pub async fn is_held(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<bool, DbError> {
+    let held = tx
+        .query_opt(
+            "SELECT 1 FROM artifact_edge e JOIN artifact a ON a.id = e.artifact AND a.deletion IS NULL
+             WHERE e.repository = $1 AND e.digest = $2 AND e.role <> 'subject' LIMIT 1",
+            params![repository, digest.to_stored()],
+            |_| Ok(()),
+        )
+        .await?;
+    Ok(held.is_some())
+}
+
+/// Hides a blob from a repository; the collector may take the link at once.
+pub async fn hide(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbError> {
+    tx.execute("UPDATE repository_blob SET hidden = $3 WHERE repository = $1 AND blob = $2", params![repository, blob, true]).await?;
+    review_link(tx, repository, blob, 0).await
+}
+
+/// Has an object removed after `delay` microseconds.
+pub async fn remove_object(tx: &mut Tx<'_>, bucket: i64, key: &str, delay: i64) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO object_removal (bucket, object_key, due) VALUES ($1, $2, {now} + $3)",
+        params![bucket, key, delay],
+    )
+    .await
+    .map(drop)
+}
+
+/// Objects whose time has come: row, bucket, key.
+pub async fn removals(db: &Db, limit: i64) -> Result<Vec<(i64, i64, String)>, DbError> {
+    db.list(
+        "SELECT id, bucket, object_key FROM object_removal WHERE due <= {now} ORDER BY due LIMIT $1",
+        params![limit],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )
+    .await
+}
+
+/// The object is gone.
+pub async fn removed(tx: &mut Tx<'_>, removal: i64) -> Result<(), DbError> {
+    tx.execute("DELETE FROM object_removal WHERE id = $1", params![removal]).await.map(drop)
+}

@@ -1,0 +1,31 @@
+//! The only place with SQL: connections, transactions, migrations, one file per table group.
+
+pub mod artifact;
+pub mod blob;
+pub mod collect;
+mod dialect;
+mod engine;
+mod error;
+pub mod event;
+pub mod facts;
+pub mod keys;
+mod migrate;
+mod migrations;
+mod postgres;
+pub mod pull;
+pub mod registry;
+pub mod repository;
+mod row;
+mod sqlite;
+pub mod tag;
+pub mod trash;
+pub mod upload;
+mod value;
+
+pub use self::{
+    engine::{DatabaseUrl, Db, Engine, Options, Tx},
+    error::DbError,
+    migrate::{Migration, OLDEST_PROGRAM, PROGRAM},
+    row::Row,
+    value::{FromValue, ToValue, Value},
+};

@@ -1,0 +1,194 @@
+//! Projects, buckets and registries.
+
+use roadstead_model::{ProjectName, RegistryName};
+
+use crate::{Db, DbError, Row, Tx, event, params};
+
+/// A registry as lists and `registry show` give it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// Its row.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// The project it belongs to.
+    pub project: String,
+    /// The bucket that its blobs live in.
+    pub bucket: String,
+    /// `standard` or `image-cache`.
+    pub kind: String,
+    /// Words about it.
+    pub description: String,
+    /// Anyone may pull.
+    pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
+    /// Microseconds since 1970.
+    pub created: i64,
+    /// In the trash until then (microseconds since 1970).
+    pub trashed_until: Option<i64>,
+    /// Repositories, artifacts and stored bytes (each blob once), what lies in the trash included.
+    pub usage: Usage,
+}
+
+/// What a registry stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Repositories that have an artifact.
+    pub repositories: i64,
+    /// Artifacts.
+    pub artifacts: i64,
+    /// Bytes of its blobs, each counted once.
+    pub bytes: i64,
+}
+
+/// What a new registry is made with.
+#[derive(Clone, Debug)]
+pub struct NewRegistry {
+    /// The project it belongs to; made when there is none.
+    pub project: ProjectName,
+    /// Its name, unique in the region.
+    pub name: RegistryName,
+    /// Row of its bucket.
+    pub bucket: i64,
+    /// Random id for private host names; fixed for good.
+    pub private_id: String,
+    /// Words about it.
+    pub description: String,
+    /// Anyone may pull.
+    pub public_pull: bool,
+}
+
+/// The row of a project, made when there is none.
+pub async fn find_or_make_project(tx: &mut Tx<'_>, name: &ProjectName) -> Result<i64, DbError> {
+    tx.execute(
+        "INSERT INTO project (name, created) VALUES ($1, {now}) ON CONFLICT (name) DO NOTHING",
+        params![name.as_str()],
+    )
+    .await?;
+    tx.query_one("SELECT id FROM project WHERE name = $1", params![name.as_str()], |row| row.get(0)).await
+}
+
+/// Makes a registry. `None`: the name is taken (perhaps by one in the trash).
+pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, DbError> {
+    let project = find_or_make_project(tx, &new.project).await?;
+    let id = tx
+        .query_opt(
+            "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, epoch, created)
+             VALUES ($1, $2, 'standard', $3, $4, $5, $6, $7, 0, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
+            params![project, new.name.as_str(), new.bucket, &new.private_id, &new.description, true, new.public_pull],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    if let Some(id) = id {
+        tx.execute("INSERT INTO usage (registry, repositories, artifacts, bytes) VALUES ($1, 0, 0, 0)", params![id]).await?;
+        event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
+    }
+    Ok(id)
+}
+
+
+macro_rules! registry_sql {
+    ($rest:literal) => {
+        concat!(
+            "SELECT g.id, g.name, p.name, b.name, g.kind, g.description, g.public_pull, g.public_endpoint, g.created, d.until,
+             u.repositories + COALESCE((SELECT CAST(SUM(c.repositories) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
+             u.artifacts + COALESCE((SELECT CAST(SUM(c.artifacts) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
+             u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0)
+             FROM registry g JOIN project p ON p.id = g.project JOIN bucket b ON b.id = g.bucket
+             JOIN usage u ON u.registry = g.id LEFT JOIN deletion d ON d.id = g.deletion ",
+            $rest
+        )
+    };
+}
+
+fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
+    Ok(Registry {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        project: row.get(2)?,
+        bucket: row.get(3)?,
+        kind: row.get(4)?,
+        description: row.get(5)?,
+        public_pull: row.get(6)?,
+        public_endpoint: row.get(7)?,
+        created: row.get(8)?,
+        trashed_until: row.get(9)?,
+        usage: Usage { repositories: row.get(10)?, artifacts: row.get(11)?, bytes: row.get(12)? },
+    })
+}
+
+/// Registries by name, after `last`, at most `limit`, those in the trash included.
+pub async fn list(db: &Db, last: &str, limit: i64) -> Result<Vec<Registry>, DbError> {
+    db.list(registry_sql!("WHERE g.name > $1 ORDER BY g.name LIMIT $2"), params![last, limit], registry).await
+}
+
+/// One registry, also when it is in the trash.
+pub async fn show(db: &Db, name: &RegistryName) -> Result<Option<Registry>, DbError> {
+    db.query_opt(registry_sql!("WHERE g.name = $1"), params![name.as_str()], registry).await
+}
+
+/// Opens a registry to anonymous pulls, or closes it. False: there is none.
+pub async fn set_public_pull(tx: &mut Tx<'_>, name: &RegistryName, public: bool) -> Result<bool, DbError> {
+    let changed = tx
+        .execute(
+            "UPDATE registry SET public_pull = $2, epoch = epoch + 1 WHERE name = $1 AND deletion IS NULL",
+            params![name.as_str(), public],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Puts a registry into the trash for `life` microseconds. False: there is none, or it lies there already.
+pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &str, life: i64) -> Result<bool, DbError> {
+    let id = tx
+        .query_opt(
+            "SELECT id FROM registry WHERE name = $1 AND deletion IS NULL {for_update}",
+            params![name.as_str()],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    let Some(id) = id else { return Ok(false) };
+    let deletion = crate::trash::begin(tx, "registry", id, None, name.as_str(), by, life).await?;
+    tx.execute("UPDATE registry SET deletion = $2, epoch = epoch + 1 WHERE id = $1", params![id, deletion]).await?;
+    event::record(tx, "registry.delete", id, None, name.as_str(), "{}").await?;
+    Ok(true)
+}
+
+/// Locks a living registry against deletion until the transaction ends; its bucket's row.
+pub async fn hold(tx: &mut Tx<'_>, id: i64) -> Result<Option<i64>, DbError> {
+    tx.query_opt(
+        "SELECT bucket FROM registry WHERE id = $1 AND deletion IS NULL {for_key_share}",
+        params![id],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// A bucket as the database knows it.
+#[derive(Clone, Debug)]
+pub struct BucketRow {
+    /// Its row.
+    pub id: i64,
+    /// Text of the marker object that lies in the bucket.
+    pub marker: String,
+}
+
+/// The bucket of this name; made with `marker` when there is none.
+pub async fn find_or_make_bucket(tx: &mut Tx<'_>, name: &str, kind: &str, marker: &str) -> Result<BucketRow, DbError> {
+    tx.execute(
+        "INSERT INTO bucket (name, kind, marker, created) VALUES ($1, $2, $3, {now}) ON CONFLICT (name) DO NOTHING",
+        params![name, kind, marker],
+    )
+    .await?;
+    tx.query_one("SELECT id, marker FROM bucket WHERE name = $1", params![name], |row| {
+        Ok(BucketRow { id: row.get(0)?, marker: row.get(1)? })
+    })
+    .await
+}
+
+/// Whether blobs were ever stored in a bucket.
+pub async fn bucket_is_used(db: &Db, bucket: i64) -> Result<bool, DbError> {
+    let used = db.query_opt("SELECT 1 FROM blob WHERE bucket = $1 LIMIT 1", params![bucket], |_| Ok(())).await?;
+    Ok(used.is_some())
+}

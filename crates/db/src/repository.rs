@@ -1,0 +1,109 @@
+//! Repositories: found, made, held against deletion, listed.
+
+use crate::{Db, DbError, Tx, params};
+
+/// The living repository of this name, made when there is none; held against deletion until the transaction ends.
+/// `None`: the registry is gone. The registry is held too.
+pub async fn find_or_make(tx: &mut Tx<'_>, registry: i64, name: &str) -> Result<Option<i64>, DbError> {
+    if crate::registry::hold(tx, registry).await?.is_none() {
+        return Ok(None);
+    }
+    if let Some(id) = find(tx, registry, name).await? {
+        return Ok(Some(id));
+    }
+    tx.execute(
+        "INSERT INTO repository (registry, name, mutable_tags, created) VALUES ($1, $2, $3, {now})
+         ON CONFLICT (registry, name) WHERE deletion IS NULL DO NOTHING",
+        params![registry, name, true],
+    )
+    .await?;
+    // Another transaction may have made it, and a third may have taken it away again: then everything is tried anew.
+    match find(tx, registry, name).await? {
+        Some(id) => Ok(Some(id)),
+        None => Err(tx.again()),
+    }
+}
+
+async fn find(tx: &mut Tx<'_>, registry: i64, name: &str) -> Result<Option<i64>, DbError> {
+    tx.query_opt(
+        "SELECT id FROM repository WHERE registry = $1 AND name = $2 AND deletion IS NULL {for_key_share}",
+        params![registry, name],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// A repository that is held against deletion.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Row of its registry.
+    pub registry: i64,
+    /// Row of its registry's bucket.
+    pub bucket: i64,
+    /// Its name in the registry.
+    pub name: String,
+    /// Whether a tag that exists can be pushed over.
+    pub mutable_tags: bool,
+}
+
+/// Holds a living repository in a living registry against deletion until the transaction ends. `None`: one of them is gone.
+pub async fn hold(tx: &mut Tx<'_>, id: i64) -> Result<Option<Held>, DbError> {
+    let registry = tx
+        .query_opt("SELECT registry FROM repository WHERE id = $1", params![id], |row| row.get::<i64>(0))
+        .await?;
+    let Some(registry) = registry else { return Ok(None) };
+    let Some(bucket) = crate::registry::hold(tx, registry).await? else { return Ok(None) };
+    tx.query_opt(
+        "SELECT name, mutable_tags FROM repository WHERE id = $1 AND deletion IS NULL {for_key_share}",
+        params![id],
+        |row| Ok(Held { registry, bucket, name: row.get(0)?, mutable_tags: row.get(1)? }),
+    )
+    .await
+}
+
+/// Whether the repository was ever pushed to: such a one is listed, also when all its tags are gone (protocol.md H7).
+pub async fn is_listed(db: &Db, id: i64) -> Result<bool, DbError> {
+    db.query_opt("SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1", params![id], |_| Ok(())).await.map(|row| row.is_some())
+}
+
+/// `registry/repository` of all living repositories with a living artifact, after `last`, at most `limit`.
+pub async fn list_region(db: &Db, last: (&str, &str), limit: i64) -> Result<Vec<(String, String)>, DbError> {
+    db.list(
+        "SELECT g.name, r.name FROM registry g JOIN repository r ON r.registry = g.id AND r.deletion IS NULL
+         WHERE g.deletion IS NULL AND g.name >= $1 AND (g.name, r.name) > ($1, $2)
+         AND EXISTS (SELECT 1 FROM artifact a WHERE a.repository = r.id AND a.deletion IS NULL)
+         ORDER BY g.name, r.name LIMIT $3",
+        params![last.0, last.1, limit],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .await
+}
+
+/// Names of one registry's living repositories with a living artifact, after `last`, at most `limit`.
+pub async fn list(db: &Db, registry: &str, last: &str, limit: i64) -> Result<Vec<String>, DbError> {
+    db.list(
+        "SELECT r.name FROM registry g JOIN repository r ON r.registry = g.id AND r.deletion IS NULL
+         WHERE g.deletion IS NULL AND g.name = $1 AND r.name > $2
+         AND EXISTS (SELECT 1 FROM artifact a WHERE a.repository = r.id AND a.deletion IS NULL)
+         ORDER BY r.name LIMIT $3",
+        params![registry, last, limit],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// Takes away a repository that holds nothing and has no history, unless it was made within `grace` microseconds.
+pub async fn reap(tx: &mut Tx<'_>, id: i64, grace: i64) -> Result<bool, DbError> {
+    let reaped = tx
+        .execute(
+            "DELETE FROM repository WHERE id = $1 AND created < {now} - $2
+             AND NOT EXISTS (SELECT 1 FROM artifact x WHERE x.repository = $1)
+             AND NOT EXISTS (SELECT 1 FROM upload x WHERE x.repository = $1)
+             AND NOT EXISTS (SELECT 1 FROM repository_blob x WHERE x.repository = $1)
+             AND NOT EXISTS (SELECT 1 FROM tag_change x WHERE x.repository = $1)",
+            params![id, grace],
+        )
+        .await;
+    // Something may have begun to use it between the look and the delete.
+    tx.again_if_gone(reaped).map(|rows| rows == 1)
+}

@@ -1,0 +1,236 @@
+//! The one thread that writes. It takes what is waiting, runs each job in a savepoint of one transaction, commits once (one flush to disk
+//! for all), and only then answers: acknowledged means durable. A job that fails or panics takes nothing but itself back.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Waker},
+    thread::{self, JoinHandle},
+};
+
+use futures::future::BoxFuture;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::checkpoint::Checkpoints;
+use crate::{
+    dialect::Dialect,
+    engine::{self, TRIES, Tx},
+    error::DbError,
+};
+
+/// Jobs committed together at most: bounds how long the first of them waits for the last.
+const GROUP: usize = 64;
+
+/// The way to the thread. Dropping it finishes what is queued and ends the thread.
+pub(super) struct Writer {
+    /// `None` only while dropping.
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+    running: Arc<AtomicBool>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        mut connection: Connection,
+        for_checkpoints: Connection,
+        dialect: Arc<Dialect>,
+    ) -> Result<Self, DbError> {
+        let checkpoints = Checkpoints::start(&mut connection, for_checkpoints)?;
+        let (jobs, queue) = mpsc::channel();
+        let running = Arc::new(AtomicBool::new(true));
+        let ends = Running(Arc::clone(&running));
+        let work = move || {
+            let _ends = ends;
+            Thread { connection, checkpoints, dialect }.run(&queue);
+        };
+        let thread = thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(work)
+            .map_err(|error| DbError::Unavailable(format!("no thread for the writer: {error}")))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), running })
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn write<I, T, E, F>(&self, input: I, body: F) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(Transaction { input, body, span: tracing::Span::current(), answer, result: None });
+        let gone = || E::from(DbError::Unavailable("the thread that writes has ended".to_owned()));
+        let Some(jobs) = &self.jobs else { return Err(gone()) };
+        jobs.send(job).map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // The last handle may have been inside a job: the thread can't wait for itself.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the SQLite writer panicked");
+        }
+    }
+}
+
+struct Running(Arc<AtomicBool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    checkpoints: Checkpoints,
+    dialect: Arc<Dialect>,
+}
+
+impl Thread {
+    fn run(mut self, queue: &mpsc::Receiver<Box<dyn Job>>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while let Ok(first) = queue.recv() {
+            group.push(first);
+            group.extend(queue.try_iter().take(GROUP - 1));
+            let outcome = self.commit(&mut group);
+            for job in group.drain(..) {
+                // The answer may be dropped here, and a destructor is a stranger's code.
+                let _ = catch_unwind(AssertUnwindSafe(|| job.answer(&outcome)));
+            }
+            self.checkpoints.after_commit(&self.connection);
+        }
+        self.checkpoints.finish(self.connection);
+    }
+
+    /// On `Err` nothing of the group has happened.
+    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), DbError> {
+        let outcome = self.try_commit(group);
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            // When even this fails the next BEGIN does too, and says so to its jobs.
+            let _ = self.statement("ROLLBACK");
+        }
+        outcome.map_err(|error| match error {
+            error @ DbError::Unavailable(_) => error,
+            error => DbError::Unavailable(format!("the commit failed: {error}")),
+        })
+    }
+
+    fn try_commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), DbError> {
+        self.statement("BEGIN IMMEDIATE")?;
+        for job in group {
+            if job.is_wanted() {
+                self.run_in_savepoint(&mut **job)?;
+            }
+        }
+        self.statement("COMMIT")
+    }
+
+    fn run_in_savepoint(&mut self, job: &mut dyn Job) -> Result<(), DbError> {
+        for tries_left in (0..TRIES).rev() {
+            self.statement("SAVEPOINT job")?;
+            let verdict = job.run(&mut self.connection, &self.dialect, tries_left);
+            if self.connection.is_autocommit() {
+                // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file.
+                return Err(DbError::Unavailable("SQLite rolled the transaction back".to_owned()));
+            }
+            if verdict != Verdict::Keep {
+                self.statement("ROLLBACK TO job")?;
+            }
+            self.statement("RELEASE job")?;
+            if verdict != Verdict::Again {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn statement(&self, sql: &str) -> Result<(), DbError> {
+        super::execute(&self.connection, sql, &[]).map(drop)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    Undo,
+    Again,
+}
+
+trait Job: Send {
+    /// Someone still waits for the answer.
+    fn is_wanted(&self) -> bool;
+    fn run(&mut self, connection: &mut Connection, dialect: &Dialect, tries_left: u32) -> Verdict;
+    fn answer(self: Box<Self>, group: &Result<(), DbError>);
+}
+
+struct Transaction<I, T, E, F> {
+    input: I,
+    body: F,
+    span: tracing::Span,
+    answer: oneshot::Sender<Result<T, E>>,
+    result: Option<Result<T, E>>,
+}
+
+impl<I, T, E, F> Job for Transaction<I, T, E, F>
+where
+    I: Send + Sync + 'static,
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+    F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
+{
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn run(&mut self, connection: &mut Connection, dialect: &Dialect, tries_left: u32) -> Verdict {
+        let mut tx = Tx::new(engine::Connection::Sqlite(connection), dialect);
+        let poll = AssertUnwindSafe(|| {
+            let _entered = self.span.enter();
+            (self.body)(&mut tx, &self.input).as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        });
+        let result = match catch_unwind(poll) {
+            Ok(Poll::Ready(result)) => tx.state.judge(result),
+            Ok(Poll::Pending) => {
+                let words = "a transaction waited for something other than its statements: no network call, timer or lock inside a transaction";
+                Some(Err(DbError::Internal(words.to_owned()).into()))
+            }
+            Err(_) => Some(Err(DbError::Internal("a transaction panicked".to_owned()).into())),
+        };
+        let verdict = match &result {
+            Some(Ok(_)) => Verdict::Keep,
+            None if tries_left > 0 => Verdict::Again,
+            Some(Err(_)) | None => Verdict::Undo,
+        };
+        self.result = Some(result.unwrap_or_else(|| Err(engine::too_many_tries().into())));
+        verdict
+    }
+
+    fn answer(self: Box<Self>, group: &Result<(), DbError>) {
+        let Self { answer, result, .. } = *self;
+        let result = match (result, group) {
+            // What the body itself refused stays its own reason.
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(error.clone().into()),
+            (Some(result), Ok(())) => result,
+            // Nobody waits for it.
+            (None, Ok(())) => return,
+        };
+        let _ = answer.send(result);
+    }
+}

@@ -1,0 +1,109 @@
+//! Tags, and the history of each.
+
+use roadstead_model::Digest;
+
+use crate::{Db, DbError, Tx, params};
+
+/// Points a tag to an artifact. Mutability is enforced in the statement that moves it: `mutable` false lets only a new tag
+/// (or one that points there already) through. False: refused.
+pub async fn set(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    name: &str,
+    to: (i64, &Digest),
+    by: &str,
+    mutable: bool,
+) -> Result<bool, DbError> {
+    let (artifact, digest) = to;
+    let before = digest_of(tx, repository, name).await?;
+    let moved = tx
+        .execute(
+            "INSERT INTO tag (repository, name, artifact, since, set_by) VALUES ($1, $2, $3, {now}, $4)
+             ON CONFLICT (repository, name) DO UPDATE SET artifact = $3, since = {now}, set_by = $4
+             WHERE tag.artifact = $3 OR CAST($5 AS BOOLEAN)",
+            params![repository, name, artifact, by, mutable],
+        )
+        .await?;
+    if moved == 0 {
+        return Ok(false);
+    }
+    if before.as_ref() != Some(digest) {
+        record_change(tx, repository, name, before.as_ref(), Some(digest), "push", by, None).await?;
+    }
+    Ok(true)
+}
+
+async fn digest_of(tx: &mut Tx<'_>, repository: i64, name: &str) -> Result<Option<Digest>, DbError> {
+    let stored = tx
+        .query_opt(
+            "SELECT m.digest FROM tag t JOIN artifact a ON a.id = t.artifact JOIN manifest m ON m.id = a.manifest
+             WHERE t.repository = $1 AND t.name = $2",
+            params![repository, name],
+            |row| row.get::<Vec<u8>>(0),
+        )
+        .await?;
+    Ok(stored.and_then(|stored| Digest::from_stored(&stored)))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+async fn record_change(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    name: &str,
+    from: Option<&Digest>,
+    to: Option<&Digest>,
+    why: &str,
+    by: &str,
+    deletion: Option<i64>,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO tag_change (repository, name, from_digest, to_digest, why, changed_at, changed_by, deletion)
+         VALUES ($1, $2, $3, $4, $5, {now}, $6, $7)",
+        params![
+            repository,
+            name,
+            from.map(|digest| digest.to_stored()),
+            to.map(|digest| digest.to_stored()),
+            why,
+            by,
+            deletion
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// Takes a tag away into the trash. False: there is none.
+pub async fn delete(tx: &mut Tx<'_>, repository: i64, name: &str, by: &str, deletion: i64) -> Result<bool, DbError> {
+    let before = digest_of(tx, repository, name).await?;
+    let gone = tx.execute("DELETE FROM tag WHERE repository = $1 AND name = $2", params![repository, name]).await?;
+    if gone == 1 {
+        record_change(tx, repository, name, before.as_ref(), None, "delete", by, Some(deletion)).await?;
+    }
+    Ok(gone == 1)
+}
+
+/// Takes all tags of an artifact away; their names.
+pub async fn delete_of_artifact(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    artifact: (i64, &Digest),
+    by: &str,
+    deletion: i64,
+) -> Result<Vec<String>, DbError> {
+    let names = tx.query("DELETE FROM tag WHERE artifact = $1 RETURNING name", params![artifact.0], |row| row.get::<String>(0)).await?;
+    for name in &names {
+        record_change(tx, repository, name, Some(artifact.1), None, "delete", by, Some(deletion)).await?;
+    }
+    Ok(names)
+}
+
+/// Tags after `last` in the order of their bytes, at most `limit`.
+pub async fn list(db: &Db, repository: i64, last: &str, limit: i64) -> Result<Vec<String>, DbError> {
+    db.list(
+        "SELECT name FROM tag WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3",
+        params![repository, last, limit],
+        |row| row.get(0),
+    )
+    .await
+}

@@ -1,0 +1,208 @@
+//! The trash: acts of deleting, what follows them, and what has outlived its time.
+//!
+//! Deleting takes two steps (invariant 6): a row is marked and gone from view at once; when the time of its deletion is
+//! over, it is taken apart in bounded steps, and what it held goes to the collector.
+
+use roadstead_model::Digest;
+
+use crate::{Db, DbError, Tx, event, params};
+
+/// Opens an act of deleting that can be taken back for `life` microseconds.
+pub async fn begin(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    registry: i64,
+    repository: Option<i64>,
+    subject: &str,
+    by: &str,
+    life: i64,
+) -> Result<i64, DbError> {
+    tx.query_one(
+        "INSERT INTO deletion (kind, registry, repository, subject, made_by, made_at, until)
+         VALUES ($1, $2, $3, $4, $5, {now}, {now} + $6) RETURNING id",
+        params![kind, registry, repository, subject, by, life],
+        |row| row.get(0),
+    )
+    .await
+}
+
+/// Puts an artifact into the trash, and has its children and referrers looked at.
+pub async fn put_artifact(tx: &mut Tx<'_>, artifact: i64, deletion: i64) -> Result<(), DbError> {
+    tx.execute("UPDATE artifact SET deletion = $2 WHERE id = $1", params![artifact, deletion]).await?;
+    tx.execute("INSERT INTO deletion_step (artifact, deletion) VALUES ($1, $2)", params![artifact, deletion]).await.map(drop)
+}
+
+/// An artifact in the trash whose children and referrers are to be looked at.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The artifact.
+    pub artifact: i64,
+    /// The deletion that its children and referrers may follow into.
+    pub deletion: i64,
+    /// Row of its repository.
+    pub repository: i64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Takes the next step; of one deletion, if given.
+pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<Step>, DbError> {
+    let taken = tx
+        .query_opt(
+            "SELECT artifact, deletion FROM deletion_step WHERE deletion = $1 OR CAST($1 AS BIGINT) IS NULL
+             ORDER BY artifact LIMIT 1 {skip_locked}",
+            params![deletion],
+            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
+        )
+        .await?;
+    let Some((artifact, deletion)) = taken else { return Ok(None) };
+    tx.execute("DELETE FROM deletion_step WHERE artifact = $1", params![artifact]).await?;
+    tx.query_opt(
+        "SELECT a.repository, m.digest FROM artifact a JOIN manifest m ON m.id = a.manifest WHERE a.id = $1",
+        params![artifact],
+        |row| {
+            let stored = row.get::<Vec<u8>>(1)?;
+            let digest =
+                Digest::from_stored(&stored).ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
+            Ok(Step { artifact, deletion, repository: row.get(0)?, digest })
+        },
+    )
+    .await
+}
+
+/// Deletions whose time is over.
+pub async fn over(db: &Db, limit: i64) -> Result<Vec<i64>, DbError> {
+    db.list("SELECT id FROM deletion WHERE until <= {now} ORDER BY until LIMIT $1", params![limit], |row| row.get(0)).await
+}
+
+/// What a bounded step of taking a deletion apart did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// There is more.
+    More,
+    /// The deletion is gone.
+    Done,
+}
+
+/// One bounded step of taking a deletion apart whose time is over.
+pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64) -> Result<Purge, DbError> {
+    let due = tx
+        .query_opt("SELECT id FROM deletion WHERE id = $1 AND until <= {now} {for_update}", params![deletion], |_| Ok(()))
+        .await?;
+    if due.is_none() {
+        return Ok(Purge::Done);
+    }
+    let artifacts = tx
+        .query("SELECT id FROM artifact WHERE deletion = $1 LIMIT $2", params![deletion, limit], |row| row.get::<i64>(0))
+        .await?;
+    for artifact in &artifacts {
+        take_apart(tx, *artifact).await?;
+    }
+    if !artifacts.is_empty() {
+        return Ok(Purge::More);
+    }
+    let repository = tx
+        .query_opt("SELECT id FROM repository WHERE deletion = $1 LIMIT 1", params![deletion], |row| row.get::<i64>(0))
+        .await?;
+    if let Some(repository) = repository {
+        empty_repository(tx, repository, limit).await?;
+        return Ok(Purge::More);
+    }
+    let registry =
+        tx.query_opt("SELECT id FROM registry WHERE deletion = $1", params![deletion], |row| row.get::<i64>(0)).await?;
+    if let Some(registry) = registry {
+        return purge_registry(tx, registry, deletion, limit).await;
+    }
+    tx.execute("DELETE FROM deletion WHERE id = $1", params![deletion]).await?;
+    Ok(Purge::Done)
+}
+
+async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i64) -> Result<Purge, DbError> {
+    let repository = tx
+        .query_opt("SELECT id FROM repository WHERE registry = $1 LIMIT 1", params![registry], |row| row.get::<i64>(0))
+        .await?;
+    if let Some(repository) = repository {
+        empty_repository(tx, repository, limit).await?;
+        return Ok(Purge::More);
+    }
+    // Earlier deletions in this registry have nothing left to bring back.
+    tx.execute("DELETE FROM deletion_step WHERE deletion IN (SELECT id FROM deletion WHERE registry = $1)", params![registry]).await?;
+    for table in [
+        "DELETE FROM registry_blob WHERE registry = $1",
+        "DELETE FROM usage_change WHERE registry = $1",
+        "DELETE FROM usage WHERE registry = $1",
+        "DELETE FROM registry WHERE id = $1",
+    ] {
+        tx.execute(table, params![registry]).await?;
+    }
+    tx.execute("DELETE FROM deletion WHERE registry = $1 AND id <> $2", params![registry, deletion]).await?;
+    tx.execute("DELETE FROM deletion WHERE id = $1", params![deletion]).await?;
+    Ok(Purge::Done)
+}
+
+/// Takes up to `limit` artifacts and links of a repository apart, and the repository itself when nothing is left.
+/// Uploads that are still under way keep it until they have expired.
+async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64) -> Result<(), DbError> {
+    let artifacts = tx
+        .query("SELECT id FROM artifact WHERE repository = $1 LIMIT $2", params![repository, limit], |row| row.get::<i64>(0))
+        .await?;
+    for artifact in &artifacts {
+        take_apart(tx, *artifact).await?;
+    }
+    if !artifacts.is_empty() {
+        return Ok(());
+    }
+    let blobs = tx
+        .query(
+            "SELECT blob FROM repository_blob WHERE repository = $1 LIMIT $2",
+            params![repository, limit],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    for blob in &blobs {
+        crate::collect::unlink(tx, repository, *blob).await?;
+    }
+    if !blobs.is_empty() {
+        return Ok(());
+    }
+    tx.execute("DELETE FROM tag_change WHERE repository = $1", params![repository]).await?;
+    tx.execute("DELETE FROM repository WHERE id = $1", params![repository]).await.map(drop)
+}
+
+/// Removes an artifact for good; what it held goes to the collector.
+async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
+    let row = tx
+        .query_opt(
+            "SELECT a.repository, a.manifest, r.registry FROM artifact a JOIN repository r ON r.id = a.repository WHERE a.id = $1",
+            params![artifact],
+            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?)),
+        )
+        .await?;
+    let Some((repository, manifest, registry)) = row else { return Ok(()) };
+    let blobs =
+        tx.query("DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob", params![artifact], |row| row.get::<i64>(0)).await?;
+    for blob in blobs {
+        crate::blob::review_link(tx, repository, blob, 0).await?;
+    }
+    for table in [
+        "DELETE FROM artifact_edge WHERE artifact = $1",
+        "DELETE FROM deletion_step WHERE artifact = $1",
+        "DELETE FROM tag WHERE artifact = $1",
+        "DELETE FROM artifact WHERE id = $1",
+    ] {
+        tx.execute(table, params![artifact]).await?;
+    }
+    let orphan = tx
+        .execute(
+            "DELETE FROM manifest WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM artifact WHERE manifest = $1)",
+            params![manifest],
+        )
+        .await;
+    // Somebody may have pushed these bytes in this moment.
+    tx.again_if_gone(orphan)?;
+    let last = tx
+        .query_opt("SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1", params![repository], |_| Ok(()))
+        .await?
+        .is_none();
+    event::change_usage(tx, registry, -i64::from(last), -1, 0).await
+}

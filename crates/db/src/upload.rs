@@ -1,0 +1,156 @@
+//! Uploads between requests: what is stored, who writes at the moment.
+//!
+//! A writer claims the row by epoch and lease; each stored part is a compare-and-set on (epoch, size), so a node that was
+//! thought dead can't spoil the new writer's work (architecture.md 4).
+
+use roadstead_model::Digest;
+
+use crate::{Db, DbError, Tx, params};
+
+/// Begins an upload.
+pub async fn begin(tx: &mut Tx<'_>, id: &str, repository: i64, bucket: i64, state: &str) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO upload (id, repository, bucket, size, state, epoch, lease, begun, touched)
+         VALUES ($1, $2, $3, 0, $4, 0, 0, {now}, {now})",
+        params![id, repository, bucket, state],
+    )
+    .await
+    .map(drop)
+}
+
+/// An upload as a status request sees it.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Bytes that are stored durably.
+    pub size: i64,
+    /// Microseconds for which a writer holds it still; 0 or less = nobody.
+    pub leased: i64,
+    /// The digest it was finished with.
+    pub finished: Option<Digest>,
+}
+
+/// Looks at an upload of a repository.
+pub async fn show(db: &Db, id: &str, repository: i64) -> Result<Option<Upload>, DbError> {
+    db.query_opt(
+        "SELECT size, lease - {now}, finished FROM upload WHERE id = $1 AND repository = $2",
+        params![id, repository],
+        |row| {
+            let finished = row.get::<Option<Vec<u8>>>(2)?.and_then(|stored| Digest::from_stored(&stored));
+            Ok(Upload { size: row.get(0)?, leased: row.get(1)?, finished })
+        },
+    )
+    .await
+}
+
+/// The right to write to an upload until the lease ends.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Goes up with each claim.
+    pub epoch: i64,
+    /// Bytes that are stored durably.
+    pub size: i64,
+    /// Text of the blobs crate.
+    pub state: String,
+    /// Row of its bucket.
+    pub bucket: i64,
+}
+
+/// Claims an upload that nobody is writing to. `None`: there is none, it is finished, or somebody holds it. `alone`: this
+/// process is the only one and knows that it does not write, so a lease is left over and counts for nothing.
+pub async fn claim(
+    tx: &mut Tx<'_>,
+    id: &str,
+    repository: i64,
+    lease: i64,
+    alone: bool,
+) -> Result<Option<Claim>, DbError> {
+    tx.query_opt(
+        "UPDATE upload SET epoch = epoch + 1, lease = {now} + $3, touched = {now}
+         WHERE id = $1 AND repository = $2 AND finished IS NULL AND (lease <= {now} OR CAST($4 AS BOOLEAN))
+         RETURNING epoch, size, state, bucket",
+        params![id, repository, lease, alone],
+        |row| Ok(Claim { epoch: row.get(0)?, size: row.get(1)?, state: row.get(2)?, bucket: row.get(3)? }),
+    )
+    .await
+}
+
+/// Saves newly durable state by compare-and-set; `lease` 0 gives the claim back. False: another writer has taken over.
+pub async fn save(
+    tx: &mut Tx<'_>,
+    id: &str,
+    claim: (i64, i64),
+    size: i64,
+    state: &str,
+    lease: i64,
+) -> Result<bool, DbError> {
+    let (epoch, stored) = claim;
+    let saved = tx
+        .execute(
+            "UPDATE upload SET size = $4, state = $5, touched = {now}, lease = CASE WHEN CAST($6 AS BIGINT) = 0 THEN 0 ELSE {now} + $6 END
+             WHERE id = $1 AND epoch = $2 AND size = $3 AND finished IS NULL",
+            params![id, epoch, stored, size, state, lease],
+        )
+        .await?;
+    Ok(saved == 1)
+}
+
+/// Holds a claim for another `lease` microseconds. False: another writer has taken over.
+pub async fn renew(tx: &mut Tx<'_>, id: &str, epoch: i64, lease: i64) -> Result<bool, DbError> {
+    let renewed = tx
+        .execute(
+            "UPDATE upload SET lease = {now} + $3, touched = {now} WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+            params![id, epoch, lease],
+        )
+        .await?;
+    Ok(renewed == 1)
+}
+
+/// Gives a claim back without a change.
+pub async fn release(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<(), DbError> {
+    tx.execute("UPDATE upload SET lease = 0, touched = {now} WHERE id = $1 AND epoch = $2", params![id, epoch]).await.map(drop)
+}
+
+/// Marks an upload as finished; it stays some minutes so that a repeated PUT is answered the same. False: the claim is lost.
+pub async fn finish(tx: &mut Tx<'_>, id: &str, epoch: i64, digest: &Digest, size: i64) -> Result<bool, DbError> {
+    let finished = tx
+        .execute(
+            "UPDATE upload SET finished = $3, size = $4, state = '', lease = 0, touched = {now}
+             WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+            params![id, epoch, digest.to_stored(), size],
+        )
+        .await?;
+    Ok(finished == 1)
+}
+
+/// Ends an upload for good; its row's claim must be held.
+pub async fn remove(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError> {
+    tx.execute("DELETE FROM upload WHERE id = $1 AND epoch = $2", params![id, epoch]).await.map(|rows| rows == 1)
+}
+
+/// An upload that was left alone for too long.
+#[derive(Clone, Debug)]
+pub struct Idle {
+    /// Its id.
+    pub id: String,
+    /// Row of its repository.
+    pub repository: i64,
+    /// It was finished: nothing of it is in the bucket but the blob.
+    pub finished: bool,
+}
+
+/// Uploads that nobody touched for `life` microseconds, and finished ones older than `finished_life`; at most `limit`.
+pub async fn idle(db: &Db, life: i64, finished_life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
+    db.list(
+        "SELECT id, repository, finished IS NOT NULL FROM upload
+         WHERE (finished IS NULL AND touched < {now} - $1 AND lease <= {now}) OR (finished IS NOT NULL AND touched < {now} - $2)
+         ORDER BY touched LIMIT $3",
+        params![life, finished_life, limit],
+        |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)?, finished: row.get(2)? }),
+    )
+    .await
+}
+
+/// Forgets a finished upload.
+pub async fn forget_finished(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM upload WHERE id = $1 AND finished IS NOT NULL", params![id]).await.map(drop)
+}
