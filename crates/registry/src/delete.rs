@@ -1,0 +1,138 @@
+//! Deletes: gone from view at once, in the trash until their time is over (invariant 6).
+
+use roadstead_db::{
+    DbError, Tx, artifact, blob, event,
+    repository::{self, Held},
+    tag,
+    trash::{self, Step},
+};
+use roadstead_model::{Digest, Reference, manifest::Role};
+
+use crate::{Core, Error, Gate, Result};
+
+/// Steps of one deletion that a request takes itself; a larger tree is finished in the background.
+const STEPS_IN_REQUEST: usize = 256;
+
+impl Core {
+    /// Deletes a manifest by digest, with its tags, and with the children and referrers that nothing else holds
+    /// (product.md 7); or a tag alone.
+    pub async fn delete_manifest(&self, gate: &Gate, reference: &Reference, by: &str) -> Result<()> {
+        let repository = gate.repository()?;
+        let life = self.options().trash_life;
+        let delete = Delete { repository, reference: reference.clone(), by: by.to_owned(), life };
+        let deletion = self.db().write(delete, |tx, delete| Box::pin(delete.run(tx))).await?;
+        for _ in 0..STEPS_IN_REQUEST {
+            if !self.follow(Some(deletion), by).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the children and referrers of one deleted artifact follow it. False: none was waiting.
+    pub(crate) async fn follow(&self, deletion: Option<i64>, by: &str) -> Result<bool> {
+        let input = (deletion, by.to_owned());
+        Ok(self
+            .db()
+            .write(input, |tx, (deletion, by)| Box::pin(follow(tx, *deletion, by)))
+            .await
+            .map_err(|error: DbError| error)?)
+    }
+
+    /// Hides a blob in this repository, at once and for good.
+    pub async fn delete_blob(&self, gate: &Gate, digest: &Digest) -> Result<()> {
+        let repository = gate.repository().map_err(|_| Error::BlobUnknown(*digest))?;
+        self.db()
+            .write((repository, *digest), |tx, (repository, digest)| Box::pin(delete_blob(tx, *repository, *digest)))
+            .await
+    }
+}
+
+struct Delete {
+    repository: i64,
+    reference: Reference,
+    by: String,
+    life: i64,
+}
+
+impl Delete {
+    /// The deletion's row.
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64> {
+        let held = repository::hold(tx, self.repository).await?.ok_or(Error::NameUnknown)?;
+        match &self.reference {
+            Reference::Tag(name) => {
+                let deletion = self.begin(tx, "tag", &held).await?;
+                if !tag::delete(tx, self.repository, name.as_str(), &self.by, deletion).await? {
+                    return Err(Error::ManifestUnknown(name.to_string()));
+                }
+                self.record(tx, "tag.delete", &held).await?;
+                Ok(deletion)
+            }
+            Reference::Digest(digest) => {
+                let artifact = artifact::find_living_alone(tx, self.repository, digest).await?;
+                let artifact = artifact.ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
+                let deletion = self.begin(tx, "artifact", &held).await?;
+                trash::put_artifact(tx, artifact, deletion).await?;
+                tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by, deletion).await?;
+                self.record(tx, "artifact.delete", &held).await?;
+                Ok(deletion)
+            }
+        }
+    }
+
+    async fn begin(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<i64> {
+        let subject = format!("{}@{}", held.name, self.reference);
+        Ok(trash::begin(tx, kind, held.registry, Some(self.repository), &subject, &self.by, self.life).await?)
+    }
+
+    async fn record(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<()> {
+        let body = serde_json::json!({ "by": self.by }).to_string();
+        Ok(event::record(tx, kind, held.registry, Some(&held.name), &self.reference.to_string(), &body).await?)
+    }
+}
+
+/// One step: the children that only the deleted index held, and the referrers whose subject is gone, go along.
+async fn follow(tx: &mut Tx<'_>, deletion: Option<i64>, by: &str) -> std::result::Result<bool, DbError> {
+    let Some(step) = trash::take_step(tx, deletion).await? else { return Ok(false) };
+    let Some(held) = repository::hold(tx, step.repository).await? else { return Ok(true) };
+    for digest in artifact::named(tx, step.artifact, Role::Child).await? {
+        if let Some(child) = artifact::find_living_alone(tx, step.repository, &digest).await?
+            && !artifact::has_living_subject(tx, child).await?
+        {
+            follow_one(tx, &step, &held, (child, &digest), by).await?;
+        }
+    }
+    // Pushed again meanwhile: then its referrers refer to something that lives.
+    if artifact::find_living(tx, step.repository, &step.digest).await?.is_none() {
+        for (referrer, digest) in artifact::referring(tx, step.repository, &step.digest).await? {
+            follow_one(tx, &step, &held, (referrer, &digest), by).await?;
+        }
+    }
+    Ok(true)
+}
+
+async fn follow_one(
+    tx: &mut Tx<'_>,
+    step: &Step,
+    held: &Held,
+    follower: (i64, &Digest),
+    by: &str,
+) -> std::result::Result<(), DbError> {
+    let (artifact, digest) = follower;
+    if artifact::is_held(tx, step.repository, artifact, digest).await? {
+        return Ok(());
+    }
+    trash::put_artifact(tx, artifact, step.deletion).await?;
+    let body = serde_json::json!({ "by": by, "with": step.digest.to_string() }).to_string();
+    event::record(tx, "artifact.delete", held.registry, Some(&held.name), &digest.to_string(), &body).await
+}
+
+async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest) -> Result<()> {
+    let held = repository::hold(tx, repository).await?.ok_or(Error::NameUnknown)?;
+    let blob = blob::find_linked_alone(tx, repository, held.bucket, &digest).await?.ok_or(Error::BlobUnknown(digest))?;
+    if blob::is_held(tx, repository, &digest).await? {
+        return Err(Error::BlobHeld);
+    }
+    blob::hide(tx, repository, blob).await?;
+    Ok(())
+}

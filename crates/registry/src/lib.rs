@@ -1,0 +1,32 @@
+//! The core: push, pull, delete, tags, referrers, mounts, trash, garbage collection. Knows no HTTP.
+//!
+//! | file | what is done there |
+//! | --- | --- |
+//! | `pull` | manifests and blobs are found and read |
+//! | `upload`, `upload/writer` | bytes come in: sessions, chunks, mounts, finishing |
+//! | `push` | a manifest comes in; tags are moved |
+//! | `delete` | manifests, tags and blobs go to the trash |
+//! | `list`, `referrers` | tags, catalog, referrers |
+//! | `maintain` | the trash ends, the collector collects, uploads expire |
+
+mod core;
+mod delete;
+mod error;
+mod list;
+mod maintain;
+mod pull;
+mod push;
+mod referrers;
+mod upload;
+
+pub use self::{
+    core::{Core, DEFAULT_BUCKET, Gate, Options},
+    error::Error,
+    list::{CatalogOf, Page},
+    pull::{Blob, Download, Manifest},
+    push::{ManifestPush, Pushed},
+    referrers::ReferrersPage,
+    upload::{Body, BodyError, MountFrom, UploadStatus},
+};
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,106 @@
+//! Pulls: manifests and blobs, each found with one read that answers the rights facts too.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use roadstead_blobs::ByteBody;
+use roadstead_db::{DbError, blob, pull};
+use roadstead_model::{Digest, Place, Reference};
+
+use crate::{Core, Error, Gate, Result};
+
+/// A manifest that a reference led to. Its bytes come by [`Core::manifest_body`].
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Its digest, in the algorithm it was pushed with.
+    pub digest: Digest,
+    /// Exactly as it was pushed.
+    pub media_type: String,
+    row: i64,
+}
+
+/// A blob that is visible in the repository that was asked.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    row: i64,
+    bucket: i64,
+    key: String,
+    /// Microseconds until the collector looks at it.
+    review_in: Option<i64>,
+}
+
+/// The bytes of a blob.
+pub enum Download {
+    /// At this presigned address.
+    Address(String),
+    /// From this node.
+    Bytes(ByteBody),
+}
+
+impl Core {
+    /// The one read of a manifest pull: facts and manifest together. Decide on the facts before using the manifest.
+    pub async fn find_manifest(
+        &self,
+        place: &Place,
+        reference: &Reference,
+        key: Option<i64>,
+    ) -> Result<(Gate, Option<Manifest>)> {
+        let (facts, found) = pull::manifest(self.db(), place, reference, key).await?;
+        let manifest =
+            found.map(|found| Manifest { digest: found.digest, media_type: found.media_type, row: found.manifest });
+        Ok((Gate { facts }, manifest))
+    }
+
+    /// The exact bytes of a manifest that was found. [`Error::ManifestUnknown`]: it was purged in this moment.
+    pub async fn manifest_body(&self, manifest: &Manifest) -> Result<Bytes> {
+        if let Some(body) = self.manifests().get(&manifest.row) {
+            return Ok(body);
+        }
+        let body = pull::manifest_body(self.db(), manifest.row).await?;
+        let body = Bytes::from(body.ok_or_else(|| Error::ManifestUnknown(manifest.digest.to_string()))?);
+        self.manifests().insert(manifest.row, body.clone());
+        Ok(body)
+    }
+
+    /// The one read of a blob pull.
+    pub async fn find_blob(&self, place: &Place, digest: &Digest, key: Option<i64>) -> Result<(Gate, Option<Blob>)> {
+        let (facts, found) = pull::blob(self.db(), place, digest, key).await?;
+        let blob = found.map(|found| Blob {
+            digest: *digest,
+            size: u64::try_from(found.size).unwrap_or(0),
+            row: found.id,
+            bucket: found.bucket,
+            key: found.key,
+            review_in: found.review_in,
+        });
+        Ok((Gate { facts }, blob))
+    }
+
+    /// After a HEAD said yes: the blob stays long enough to be used in a manifest. False: it is gone after all.
+    pub async fn keep_blob(&self, gate: &Gate, blob: &Blob) -> Result<bool> {
+        let grace = self.options().collect_grace;
+        if blob.review_in.is_none_or(|review_in| review_in >= grace / 2) {
+            return Ok(true);
+        }
+        let input = (gate.repository()?, blob.row, grace);
+        Ok(self
+            .db()
+            .write(input, |tx, (repository, blob, grace)| Box::pin(blob::keep(tx, *repository, *blob, *grace)))
+            .await
+            .map_err(|error: DbError| error)?)
+    }
+
+    /// The bytes `range` of a blob. `redirect`: a presigned address is welcome (of the whole object; the client sends its
+    /// Range there).
+    pub async fn download(&self, blob: &Blob, range: Range<u64>, redirect: bool) -> Result<Download> {
+        let bucket = self.bucket(blob.bucket)?;
+        if redirect && let Some(address) = bucket.presign(&blob.key).await? {
+            return Ok(Download::Address(address));
+        }
+        Ok(Download::Bytes(bucket.read(&blob.key, range).await?))
+    }
+}

@@ -1,0 +1,149 @@
+//! Manifest pushes: everything a manifest changes is one transaction.
+
+use bytes::Bytes;
+use roadstead_db::{
+    Tx,
+    artifact::{self, NewArtifact},
+    blob, event,
+    repository::{self, Held},
+    tag,
+};
+use roadstead_model::{
+    Algorithm, Digest, Place, Tag,
+    manifest::{Manifest, Role},
+};
+
+use crate::{Core, Error, Gate, Result};
+
+/// A manifest that is pushed.
+pub struct ManifestPush {
+    /// Content-Type without parameters; `None` when there was no header.
+    pub media_type: Option<String>,
+    /// The exact bytes.
+    pub body: Bytes,
+    /// The digest in the path, when it was pushed by digest.
+    pub digest: Option<Digest>,
+    /// The tag in the path, or those of `?tag=`.
+    pub tags: Vec<Tag>,
+    /// Who pushes, for history (key id).
+    pub by: String,
+}
+
+/// A manifest that was pushed.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its subject (for OCI-Subject).
+    pub subject: Option<Digest>,
+}
+
+impl Core {
+    /// Pushes a manifest into a repository, making the repository when there is none (a manifest may name no blob of it).
+    pub async fn put_manifest(&self, gate: &Gate, place: &Place, push: ManifestPush) -> Result<Pushed> {
+        let registry = gate.registry()?.id;
+        let algorithm = push.digest.map_or(Algorithm::Sha256, |digest| digest.algorithm());
+        let actual = Digest::of(algorithm, &push.body);
+        if let Some(expected) = push.digest
+            && expected != actual
+        {
+            return Err(Error::DigestMismatch { expected, actual });
+        }
+        let manifest = Manifest::read(&push.body, push.media_type.as_deref())
+            .map_err(|error| Error::ManifestInvalid(error.to_string()))?;
+        let referrer = match manifest.subject {
+            Some(_) => {
+                let descriptor = manifest.descriptor(&actual, push.body.len());
+                Some(serde_json::to_string(&descriptor).map_err(|error| Error::Internal(error.to_string()))?)
+            }
+            None => None,
+        };
+        let pushed = Pushed { digest: actual, subject: manifest.subject };
+        let input = Push {
+            registry,
+            name: place.repository.to_string(),
+            digest: actual,
+            manifest,
+            referrer,
+            push,
+            sparse: self.options().allow_missing_blobs,
+        };
+        self.db().write(input, |tx, input| Box::pin(input.run(tx))).await?;
+        Ok(pushed)
+    }
+}
+
+struct Push {
+    registry: i64,
+    name: String,
+    digest: Digest,
+    manifest: Manifest,
+    referrer: Option<String>,
+    push: ManifestPush,
+    sparse: bool,
+}
+
+impl Push {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let id = repository::find_or_make(tx, self.registry, &self.name).await?.ok_or(Error::NameUnknown)?;
+        let held = repository::hold(tx, id).await?.ok_or(Error::NameUnknown)?;
+        let blobs = self.find_contents(tx, id, &held).await?;
+        let new = NewArtifact {
+            repository: id,
+            registry: held.registry,
+            digest: &self.digest,
+            body: &self.push.body,
+            manifest: &self.manifest,
+            referrer: self.referrer.as_deref(),
+            blobs: &blobs,
+            by: &self.push.by,
+        };
+        let artifact = artifact::store(tx, &new).await?;
+        for tag in &self.push.tags {
+            let mutable = held.mutable_tags || carries_signatures(tag);
+            let to = (artifact, &self.digest);
+            if !tag::set(tx, id, tag.as_str(), to, &self.push.by, mutable).await? {
+                return Err(Error::TagImmutable(tag.to_string()));
+            }
+        }
+        let tags: Vec<&str> = self.push.tags.iter().map(Tag::as_str).collect();
+        let body = serde_json::json!({ "tags": tags, "mediaType": self.manifest.media_type, "by": self.push.by });
+        let subject = self.digest.to_string();
+        event::record(tx, "artifact.push", held.registry, Some(&held.name), &subject, &body.to_string()).await?;
+        Ok(())
+    }
+
+    /// Rows of the blobs that the manifest holds. Config and layers must be here unless they lie elsewhere; children of an
+    /// index may come later or never, and may be blobs (protocol.md F6).
+    async fn find_contents(&self, tx: &mut Tx<'_>, repository: i64, held: &Held) -> Result<Vec<i64>> {
+        let mut blobs = Vec::new();
+        let mut missing = Vec::new();
+        for edge in &self.manifest.edges {
+            match edge.role {
+                Role::Subject => {}
+                Role::Child => {
+                    // A child that lives is kept from being deleted until this transaction ends.
+                    if artifact::find_living(tx, repository, &edge.digest).await?.is_none() {
+                        blobs.extend(blob::find_linked(tx, repository, held.bucket, &edge.digest).await?);
+                    }
+                }
+                Role::Config | Role::Layer => {
+                    match blob::find_linked(tx, repository, held.bucket, &edge.digest).await? {
+                        Some(blob) => blobs.push(blob),
+                        None if edge.elsewhere || self.sparse => {}
+                        None => missing.push(edge.digest),
+                    }
+                }
+            }
+        }
+        if missing.is_empty() { Ok(blobs) } else { Err(Error::ManifestBlobUnknown(missing)) }
+    }
+}
+
+/// The tags that carry signatures are exempt from immutability: a second signature is pushed over the first (product.md 5).
+fn carries_signatures(tag: &Tag) -> bool {
+    tag.as_str().strip_prefix("sha256-").is_some_and(|rest| {
+        let hex = rest.split('.').next().unwrap_or_default();
+        hex.len() == 64 && hex.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
+}

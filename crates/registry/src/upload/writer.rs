@@ -1,0 +1,380 @@
+//! The one writer of an upload: holds the claim, stores the body, saves what became durable.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use roadstead_blobs::{Appender, BlobError, FinishError, UploadState};
+use roadstead_db::{DbError, Tx, blob, repository, upload};
+use roadstead_model::{Algorithm, Digest};
+use tokio_util::sync::CancellationToken;
+
+use super::{Body, LEASE};
+use crate::{Core, Error, Result};
+
+/// How often a claim that is held elsewhere is asked for again.
+const RETRY: Duration = Duration::from_millis(100);
+
+impl Core {
+    /// Claims an upload for writing. A request of the same upload that this process still serves is stopped first (its
+    /// client has gone on to this request); one on another node is waited for until its lease ends.
+    pub(super) async fn claim(&self, id: &str, repository: i64, length: Option<u64>) -> Result<Writer> {
+        let stop = CancellationToken::new();
+        let mut leased = i64::MAX;
+        let (claim, registered) = loop {
+            if !self.register_writer(id, &stop) {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            let registered = Registered { core: self.clone(), id: id.to_owned() };
+            let input = (id.to_owned(), repository, self.is_alone());
+            let claimed = self
+                .db()
+                .write(input, |tx, (id, repository, alone)| {
+                    Box::pin(upload::claim(tx, id, *repository, LEASE, *alone))
+                })
+                .await
+                .map_err(|error: DbError| error)?;
+            if let Some(claim) = claimed {
+                break (claim, registered);
+            }
+            drop(registered);
+            let upload = upload::show(self.db(), id, repository).await?.ok_or(Error::UploadUnknown)?;
+            if upload.finished.is_some() {
+                return Err(Error::UploadUnknown);
+            }
+            // A lease that grows is a living writer on another node.
+            if upload.leased > leased {
+                return Err(Error::UploadBusy);
+            }
+            leased = upload.leased;
+            tokio::time::sleep(RETRY).await;
+        };
+        let state = UploadState::from_text(&claim.state)?;
+        let bucket = self.bucket(claim.bucket)?.clone();
+        Ok(Writer {
+            core: self.clone(),
+            id: id.to_owned(),
+            _registered: registered,
+            repository,
+            bucket_row: claim.bucket,
+            bucket,
+            epoch: claim.epoch,
+            size: claim.size,
+            length,
+            state,
+            appender: None,
+            stop,
+            broken: false,
+        })
+    }
+
+    /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop.
+    fn register_writer(&self, id: &str, stop: &CancellationToken) -> bool {
+        let mut writers = self.writers();
+        if let Some(older) = writers.get(id) {
+            older.cancel();
+            return false;
+        }
+        writers.insert(id.to_owned(), stop.clone());
+        true
+    }
+}
+
+/// This process writes to an upload, until this is dropped.
+struct Registered {
+    core: Core,
+    id: String,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.core.writers().remove(&self.id);
+    }
+}
+
+/// A claimed upload.
+pub(super) struct Writer {
+    core: Core,
+    id: String,
+    _registered: Registered,
+    repository: i64,
+    bucket_row: i64,
+    bucket: roadstead_blobs::Bucket,
+    epoch: i64,
+    /// Bytes that the row says are stored: the compare-and-set of the next save.
+    size: i64,
+    length: Option<u64>,
+    /// The state that the row holds.
+    state: UploadState,
+    appender: Option<Appender>,
+    stop: CancellationToken,
+    /// Storage or claim is lost: nothing more may be saved.
+    broken: bool,
+}
+
+impl Writer {
+    /// Tells the algorithm of the digest, if nothing is stored yet.
+    pub(super) fn announce(&mut self, algorithm: Algorithm) {
+        self.state.announce(algorithm);
+    }
+
+    /// Stores a body as it comes. On an error what arrived can still be saved.
+    pub(super) async fn receive(&mut self, range: Option<(u64, u64)>, body: Body) -> Result<()> {
+        let start = self.state.offset();
+        if let Some((first, last)) = range {
+            let announced = last.checked_sub(first).map(|length| length + 1);
+            if first != start || announced.is_none() || body.length.is_some_and(|length| Some(length) != announced) {
+                return Err(Error::UploadOffset { stored: start });
+            }
+        }
+        let end = range.map(|(_, last)| last + 1).or(body.length.map(|length| start + length));
+        self.check_size(end.unwrap_or(start))?;
+        let mut stream = body.stream;
+        let mut renew = tokio::time::interval(Duration::from_micros(LEASE.unsigned_abs() / 3));
+        renew.tick().await;
+        loop {
+            let chunk = tokio::select! {
+                chunk = stream.next() => chunk,
+                _ = renew.tick() => { self.renew().await?; continue }
+                () = self.stop.cancelled() => return Err(Error::UploadBusy),
+            };
+            let offset = self.offset();
+            match chunk {
+                None if end.is_some_and(|end| end != offset) => return Err(Error::BodyBroken { stored: offset }),
+                None => return Ok(()),
+                Some(Err(_)) => return Err(Error::BodyBroken { stored: offset }),
+                Some(Ok(chunk)) => {
+                    let after = offset + chunk.len() as u64;
+                    if end.is_some_and(|end| after > end) {
+                        self.broken = range.is_some();
+                        return Err(Error::UploadOffset { stored: start });
+                    }
+                    self.check_size(after)?;
+                    self.write(chunk).await?;
+                }
+            }
+        }
+    }
+
+    fn check_size(&self, size: u64) -> Result<()> {
+        let limit = self.core.options().blob_bytes;
+        if limit != 0 && size > limit { Err(Error::TooLarge { limit }) } else { Ok(()) }
+    }
+
+    fn offset(&self) -> u64 {
+        self.appender.as_ref().map_or(self.state.offset(), Appender::offset)
+    }
+
+    async fn write(&mut self, chunk: bytes::Bytes) -> Result<()> {
+        let mut appender = self.open_appender().await?;
+        let written = appender.write(chunk).await;
+        let checkpoint = appender.checkpoint();
+        self.appender = Some(appender);
+        if let Some(state) = checkpoint {
+            self.save_state(state, LEASE).await?;
+        }
+        written.map_err(|error| self.storage_failed(error))
+    }
+
+    async fn open_appender(&mut self) -> Result<Appender> {
+        match self.appender.take() {
+            Some(appender) => Ok(appender),
+            None => {
+                let opened = self.bucket.append(self.state.clone(), self.length).await;
+                opened.map_err(|error| self.storage_failed(error))
+            }
+        }
+    }
+
+    /// What an upload had stored may be gone from the bucket: then the client has to begin again.
+    fn storage_failed(&mut self, error: BlobError) -> Error {
+        self.broken = true;
+        match error {
+            BlobError::Missing => Error::UploadUnknown,
+            other => other.into(),
+        }
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        let input = (self.id.clone(), self.epoch);
+        let renewed = self
+            .core
+            .db()
+            .write(input, |tx, (id, epoch)| Box::pin(upload::renew(tx, id, *epoch, LEASE)))
+            .await
+            .map_err(|error: DbError| error)?;
+        self.must_hold(renewed)
+    }
+
+    fn must_hold(&mut self, held: bool) -> Result<()> {
+        if !held {
+            self.broken = true;
+            return Err(Error::UploadBusy);
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was written durable, saves it and gives the claim back. Bytes that are stored now.
+    pub(super) async fn save(mut self) -> Result<u64> {
+        if self.broken {
+            self.release().await;
+            return Ok(self.state.offset());
+        }
+        match self.appender.take() {
+            None => {
+                self.release().await;
+            }
+            Some(mut appender) => match appender.flush().await {
+                Ok(state) => self.save_state(state, 0).await?,
+                Err(error) => {
+                    let error = self.storage_failed(error);
+                    self.release().await;
+                    return Err(error);
+                }
+            },
+        }
+        Ok(self.state.offset())
+    }
+
+    /// Compare-and-set of the row; `lease` 0 gives the claim back.
+    async fn save_state(&mut self, state: UploadState, lease: i64) -> Result<()> {
+        let size = i64::try_from(state.offset()).map_err(|_| Error::TooLarge { limit: i64::MAX.unsigned_abs() })?;
+        let save = Save {
+            id: self.id.clone(),
+            claim: (self.epoch, self.size),
+            size,
+            text: state.to_text(),
+            lease,
+            bucket: self.bucket_row,
+            superseded: state.superseded().to_vec(),
+        };
+        let saved = self.core.db().write(save, |tx, save| Box::pin(save.run(tx))).await.map_err(|error: DbError| error);
+        match saved {
+            Ok(saved) => {
+                self.must_hold(saved)?;
+                self.size = size;
+                self.state = state;
+                Ok(())
+            }
+            Err(error) => {
+                self.broken = true;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives the claim back; if that fails, it ends with its lease.
+    async fn release(&self) {
+        let input = (self.id.clone(), self.epoch);
+        let released =
+            self.core.db().write(input, |tx, (id, epoch)| Box::pin(upload::release(tx, id, *epoch))).await;
+        if let Err(error) = released.map_err(|error: DbError| error) {
+            tracing::warn!(%error, "an upload's claim could not be given back");
+        }
+    }
+
+    /// Checks the digest and makes the blob visible; the row is finished and the blob linked in one transaction, after
+    /// the object is durable.
+    pub(super) async fn finish(mut self, digest: &Digest) -> Result<()> {
+        let appender = self.open_appender().await?;
+        let finished = match appender.finish(digest).await {
+            Ok(finished) => finished,
+            Err(FinishError::Mismatch { actual }) => {
+                self.discard().await?;
+                return Err(Error::DigestMismatch { expected: *digest, actual });
+            }
+            Err(FinishError::Blob(error)) => {
+                let error = self.storage_failed(error);
+                self.release().await;
+                return Err(error);
+            }
+        };
+        let finish = Finish {
+            id: self.id.clone(),
+            epoch: self.epoch,
+            repository: self.repository,
+            bucket: self.bucket_row,
+            digest: *digest,
+            size: i64::try_from(finished.size).map_err(|_| Error::TooLarge { limit: i64::MAX.unsigned_abs() })?,
+            key: finished.key,
+            superseded: finished.superseded,
+            grace: self.core.options().collect_grace,
+        };
+        match self.core.db().write(finish, |tx, finish| Box::pin(finish.run(tx))).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the upload and all that it stored away.
+    pub(super) async fn discard(mut self) -> Result<()> {
+        self.appender = None;
+        let input = (self.id.clone(), self.epoch);
+        self.bucket.abort(&self.state).await?;
+        let removed = self
+            .core
+            .db()
+            .write(input, |tx, (id, epoch)| Box::pin(upload::remove(tx, id, *epoch)))
+            .await
+            .map_err(|error: DbError| error)?;
+        self.must_hold(removed)
+    }
+}
+
+struct Save {
+    id: String,
+    claim: (i64, i64),
+    size: i64,
+    text: String,
+    lease: i64,
+    bucket: i64,
+    superseded: Vec<String>,
+}
+
+impl Save {
+    async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<bool, DbError> {
+        if !upload::save(tx, &self.id, self.claim, self.size, &self.text, self.lease).await? {
+            return Ok(false);
+        }
+        remove_objects(tx, self.bucket, &self.superseded).await?;
+        Ok(true)
+    }
+}
+
+struct Finish {
+    id: String,
+    epoch: i64,
+    repository: i64,
+    bucket: i64,
+    digest: Digest,
+    size: i64,
+    key: String,
+    superseded: Vec<String>,
+    grace: i64,
+}
+
+impl Finish {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let held = repository::hold(tx, self.repository).await?.ok_or(Error::NameUnknown)?;
+        if !upload::finish(tx, &self.id, self.epoch, &self.digest, self.size).await? {
+            return Err(Error::UploadBusy);
+        }
+        let (blob, ours) = blob::find_or_make(tx, self.bucket, &self.digest, self.size, &self.key).await?;
+        if !ours {
+            blob::remove_object(tx, self.bucket, &self.key, 0).await?;
+        }
+        remove_objects(tx, self.bucket, &self.superseded).await?;
+        blob::link(tx, held.registry, self.repository, blob, self.grace).await?;
+        Ok(())
+    }
+}
+
+async fn remove_objects(tx: &mut Tx<'_>, bucket: i64, keys: &[String]) -> std::result::Result<(), DbError> {
+    for key in keys {
+        blob::remove_object(tx, bucket, key, 0).await?;
+    }
+    Ok(())
+}
