@@ -5,7 +5,7 @@ use roadstead_model::{
     manifest::{Edge, Manifest, Role},
 };
 
-use crate::{Db, DbError, Tx, event, params};
+use crate::{Db, DbError, Tx, Value, event, params};
 
 /// An artifact to be stored.
 pub struct NewArtifact<'a> {
@@ -40,11 +40,8 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
         .await?;
     match living {
         Some((id, media_type)) if media_type == new.manifest.media_type => {
-            tx.execute(
-                "UPDATE artifact SET pushed_at = {now}, pushed_by = $2 WHERE id = $1",
-                params![id, new.by],
-            )
-            .await?;
+            tx.execute("UPDATE artifact SET pushed_at = {now}, pushed_by = $2 WHERE id = $1", params![id, new.by])
+                .await?;
             Ok(id)
         }
         Some((id, _)) => {
@@ -77,7 +74,11 @@ async fn store_manifest(tx: &mut Tx<'_>, digest: &Digest, body: &[u8]) -> Result
     if let Some(id) = tx.query_opt(find, params![&stored], |row| row.get(0)).await? {
         return Ok(id);
     }
-    tx.execute("INSERT INTO manifest (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING", params![&stored, body]).await?;
+    tx.execute(
+        "INSERT INTO manifest (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING",
+        params![&stored, body],
+    )
+    .await?;
     match tx.query_opt(find, params![&stored], |row| row.get(0)).await? {
         Some(id) => Ok(id),
         None => Err(tx.again()),
@@ -125,40 +126,40 @@ async fn is_first(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
 }
 
 async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<(), DbError> {
-    for (position, edge) in (0i64..).zip(&new.manifest.edges) {
-        store_edge(tx, new.repository, id, position, edge).await?;
-    }
-    for blob in new.blobs {
-        let held = tx
-            .execute(
-                "INSERT INTO artifact_blob (artifact, repository, blob) VALUES ($1, $2, $3) ON CONFLICT (artifact, blob) DO NOTHING",
-                params![id, new.repository, *blob],
-            )
-            .await;
-        // The collector may have taken the link after we had looked.
-        tx.again_if_gone(held)?;
-    }
-    Ok(())
-}
-
-async fn store_edge(tx: &mut Tx<'_>, repository: i64, artifact: i64, position: i64, edge: &Edge) -> Result<(), DbError> {
-    tx.execute(
+    let edges: Vec<(i64, &Edge, Vec<u8>)> =
+        (0i64..).zip(&new.manifest.edges).map(|(position, edge)| (position, edge, edge.digest.to_stored())).collect();
+    let edges: Vec<_> = edges
+        .iter()
+        .map(|(position, edge, digest)| {
+            [
+                Value::Int(id),
+                Value::Int(*position),
+                Value::Int(new.repository),
+                Value::Text(edge.role.as_str()),
+                Value::Bytes(digest),
+                Value::Text(&edge.media_type),
+                Value::Int(edge.size),
+                edge.platform.as_deref().map_or(Value::Null, Value::Text),
+                Value::Bool(edge.elsewhere),
+            ]
+        })
+        .collect();
+    tx.execute_each(
         "INSERT INTO artifact_edge (artifact, position, repository, role, digest, media_type, size, platform, elsewhere)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        params![
-            artifact,
-            position,
-            repository,
-            edge.role.as_str(),
-            edge.digest.to_stored(),
-            &edge.media_type,
-            edge.size,
-            edge.platform.as_deref(),
-            edge.elsewhere
-        ],
+        &edges,
     )
-    .await
-    .map(drop)
+    .await?;
+    let blobs: Vec<_> =
+        new.blobs.iter().map(|blob| [Value::Int(id), Value::Int(new.repository), Value::Int(*blob)]).collect();
+    let held = tx
+        .execute_each(
+            "INSERT INTO artifact_blob (artifact, repository, blob) VALUES ($1, $2, $3) ON CONFLICT (artifact, blob) DO NOTHING",
+            &blobs,
+        )
+        .await;
+    // The collector may have taken a link after we had looked.
+    tx.again_if_gone(held).map(drop)
 }
 
 async fn forget_contents(tx: &mut Tx<'_>, id: i64) -> Result<(), DbError> {
@@ -166,21 +167,33 @@ async fn forget_contents(tx: &mut Tx<'_>, id: i64) -> Result<(), DbError> {
     tx.execute("DELETE FROM artifact_blob WHERE artifact = $1", params![id]).await.map(drop)
 }
 
+/// As [`find_living`], for many digests.
+pub async fn find_all_living(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    digests: &[Vec<u8>],
+) -> Result<Vec<Option<i64>>, DbError> {
+    let lists: Vec<_> = digests.iter().map(|digest| [Value::Int(repository), Value::Bytes(digest)]).collect();
+    let found = tx.query_each(FIND_LIVING, &lists, |row| row.get(0)).await?;
+    Ok(found.into_iter().map(|rows| rows.first().copied()).collect())
+}
+
+const FIND_LIVING: &str =
+    "SELECT a.id FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
+    WHERE m.digest = $2 {for_key_share}";
+
 /// The living artifact of this digest, kept from being deleted until the transaction ends.
 pub async fn find_living(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
-    tx.query_opt(
-        "SELECT a.id FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
-         WHERE m.digest = $2 {for_key_share}",
-        params![repository, digest.to_stored()],
-        |row| row.get(0),
-    )
-    .await
+    tx.query_opt(FIND_LIVING, params![repository, digest.to_stored()], |row| row.get(0)).await
 }
 
 /// The living artifact of this digest, for this transaction alone.
 pub async fn find_living_alone(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
     let Some(id) = find_living(tx, repository, digest).await? else { return Ok(None) };
-    tx.query_opt("SELECT id FROM artifact WHERE id = $1 AND deletion IS NULL {for_update}", params![id], |row| row.get(0)).await
+    tx.query_opt("SELECT id FROM artifact WHERE id = $1 AND deletion IS NULL {for_update}", params![id], |row| {
+        row.get(0)
+    })
+    .await
 }
 
 /// Digests that an artifact names in one role.

@@ -2,7 +2,7 @@
 
 use roadstead_model::Digest;
 
-use crate::{Db, DbError, Tx, event, params};
+use crate::{Db, DbError, Tx, Value, event, params};
 
 /// A blob that is visible in a repository.
 #[derive(Clone, Debug)]
@@ -19,7 +19,13 @@ pub struct Blob {
 
 /// The blob of a bucket, made from a freshly stored object when there is none. True: the object `key` is now the blob's;
 /// false: the bytes were there already under another key.
-pub async fn find_or_make(tx: &mut Tx<'_>, bucket: i64, digest: &Digest, size: i64, key: &str) -> Result<(i64, bool), DbError> {
+pub async fn find_or_make(
+    tx: &mut Tx<'_>,
+    bucket: i64,
+    digest: &Digest,
+    size: i64,
+    key: &str,
+) -> Result<(i64, bool), DbError> {
     let stored = digest.to_stored();
     let made = tx
         .query_opt(
@@ -33,9 +39,11 @@ pub async fn find_or_make(tx: &mut Tx<'_>, bucket: i64, digest: &Digest, size: i
         return Ok((id, true));
     }
     let found = tx
-        .query_opt("SELECT id, object_key FROM blob WHERE bucket = $1 AND digest = $2", params![bucket, &stored], |row| {
-            Ok((row.get::<i64>(0)?, row.get::<String>(1)?))
-        })
+        .query_opt(
+            "SELECT id, object_key FROM blob WHERE bucket = $1 AND digest = $2",
+            params![bucket, &stored],
+            |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
+        )
         .await?;
     // The collector may have taken the other one away in this moment.
     match found {
@@ -137,19 +145,42 @@ pub async fn keep(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Re
     Ok(here.is_some())
 }
 
+const FIND_LINKED: &str =
+    "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
+    WHERE b.bucket = $2 AND b.digest = $3 {for_key_share}";
+
 /// The blob of this digest, if this repository sees it; it stays until the transaction ends.
-pub async fn find_linked(tx: &mut Tx<'_>, repository: i64, bucket: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
-    tx.query_opt(
-        "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
-         WHERE b.bucket = $2 AND b.digest = $3 {for_key_share}",
-        params![repository, bucket, digest.to_stored(), false],
-        |row| row.get(0),
-    )
-    .await
+pub async fn find_linked(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    bucket: i64,
+    digest: &Digest,
+) -> Result<Option<i64>, DbError> {
+    tx.query_opt(FIND_LINKED, params![repository, bucket, digest.to_stored(), false], |row| row.get(0)).await
+}
+
+/// As [`find_linked`], for many digests.
+pub async fn find_all_linked(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    bucket: i64,
+    digests: &[Vec<u8>],
+) -> Result<Vec<Option<i64>>, DbError> {
+    let lists: Vec<_> = digests
+        .iter()
+        .map(|digest| [Value::Int(repository), Value::Int(bucket), Value::Bytes(digest), Value::Bool(false)])
+        .collect();
+    let found = tx.query_each(FIND_LINKED, &lists, |row| row.get(0)).await?;
+    Ok(found.into_iter().map(|rows| rows.first().copied()).collect())
 }
 
 /// As [`find_linked`], but nobody else can begin to use the link until the transaction ends.
-pub async fn find_linked_alone(tx: &mut Tx<'_>, repository: i64, bucket: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+pub async fn find_linked_alone(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    bucket: i64,
+    digest: &Digest,
+) -> Result<Option<i64>, DbError> {
     let Some(blob) = find_linked(tx, repository, bucket, digest).await? else { return Ok(None) };
     tx.query_opt(
         "SELECT blob FROM repository_blob WHERE repository = $1 AND blob = $2 AND hidden = $3 {for_update}",
@@ -160,7 +191,12 @@ pub async fn find_linked_alone(tx: &mut Tx<'_>, repository: i64, bucket: i64, di
 }
 
 /// The blob of this digest, if any living repository of this registry sees it (protocol.md E3).
-pub async fn find_in_registry(tx: &mut Tx<'_>, registry: i64, bucket: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
+pub async fn find_in_registry(
+    tx: &mut Tx<'_>,
+    registry: i64,
+    bucket: i64,
+    digest: &Digest,
+) -> Result<Option<i64>, DbError> {
     tx.query_opt(
         "SELECT b.id FROM blob b JOIN registry_blob g ON g.blob = b.id AND g.registry = $1
          WHERE b.bucket = $2 AND b.digest = $3 AND EXISTS (
@@ -187,7 +223,11 @@ pub async fn is_held(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Resul
 
 /// Hides a blob from a repository; the collector may take the link at once.
 pub async fn hide(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbError> {
-    tx.execute("UPDATE repository_blob SET hidden = $3 WHERE repository = $1 AND blob = $2", params![repository, blob, true]).await?;
+    tx.execute(
+        "UPDATE repository_blob SET hidden = $3 WHERE repository = $1 AND blob = $2",
+        params![repository, blob, true],
+    )
+    .await?;
     review_link(tx, repository, blob, 0).await
 }
 

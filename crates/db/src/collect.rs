@@ -45,14 +45,16 @@ pub async fn collect_link(tx: &mut Tx<'_>, review: &LinkReview) -> Result<(), Db
 
 /// Deletes a link and its review; the blob is looked at when this was its last one in the registry.
 pub(crate) async fn unlink(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbError> {
-    let gone =
-        tx.execute("DELETE FROM repository_blob WHERE repository = $1 AND blob = $2", params![repository, blob]).await?;
+    let gone = tx
+        .execute("DELETE FROM repository_blob WHERE repository = $1 AND blob = $2", params![repository, blob])
+        .await?;
     tx.execute("DELETE FROM link_review WHERE repository = $1 AND blob = $2", params![repository, blob]).await?;
     if gone == 0 {
         return Ok(());
     }
-    let registry =
-        tx.query_one("SELECT registry FROM repository WHERE id = $1", params![repository], |row| row.get::<i64>(0)).await?;
+    let registry = tx
+        .query_one("SELECT registry FROM repository WHERE id = $1", params![repository], |row| row.get::<i64>(0))
+        .await?;
     tx.execute(
         "UPDATE registry_blob SET repositories = repositories - 1 WHERE registry = $1 AND blob = $2",
         params![registry, blob],
@@ -98,11 +100,9 @@ pub async fn due_blobs(db: &Db, limit: i64) -> Result<Vec<(i64, i64)>, DbError> 
 /// [`DbError::ForeignKey`]: a repository sees it (then [`strike_blob`]).
 pub async fn collect_blob(tx: &mut Tx<'_>, blob: i64, due: i64, recovery: i64) -> Result<(), DbError> {
     let mine = tx
-        .query_opt(
-            "SELECT due FROM blob_review WHERE blob = $1 AND due = $2 {skip_locked}",
-            params![blob, due],
-            |_| Ok(()),
-        )
+        .query_opt("SELECT due FROM blob_review WHERE blob = $1 AND due = $2 {skip_locked}", params![blob, due], |_| {
+            Ok(())
+        })
         .await?;
     if mine.is_none() {
         return Ok(());

@@ -301,6 +301,51 @@ impl<'c> Tx<'c> {
         self.end_statement(result)
     }
 
+    /// One [`Self::query`] for each of several parameter lists, in their order; on PostgreSQL they are sent without waiting for one another.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn query_each<'p, T, P: AsRef<[Value<'p>]>>(
+        &mut self,
+        sql: &'static str,
+        lists: &[P],
+        map: impl Fn(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Vec<Vec<T>>, DbError> {
+        let text = self.begin_statement(sql)?;
+        let result = match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                lists.iter().map(|list| crate::sqlite::query(connection, &text, list.as_ref(), &map)).collect()
+            }
+            Connection::Postgres(client) => match client.rows_each(&text, lists).await {
+                Ok(answers) => answers.iter().map(|rows| map_rows(rows, &map)).collect(),
+                Err(error) => Err(self.state.postgres_error(error)),
+            },
+        };
+        self.end_statement(result)
+    }
+
+    /// One [`Self::execute`] for each of several parameter lists; how many rows they changed together.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn execute_each<'p, P: AsRef<[Value<'p>]>>(
+        &mut self,
+        sql: &'static str,
+        lists: &[P],
+    ) -> Result<u64, DbError> {
+        let text = self.begin_statement(sql)?;
+        let result = match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                lists.iter().map(|list| crate::sqlite::execute(connection, &text, list.as_ref())).sum()
+            }
+            Connection::Postgres(client) => {
+                let result = client.execute_each(&text, lists).await;
+                result.map_err(|error| self.state.postgres_error(error))
+            }
+        };
+        self.end_statement(result)
+    }
+
     /// [`Self::execute`] after whose `ForeignKey` or `Unique` the transaction goes on as if the statement had not been.
     ///
     /// # Errors

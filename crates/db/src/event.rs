@@ -83,8 +83,10 @@ pub async fn drop_old(tx: &mut Tx<'_>, age: i64, limit: i64) -> Result<u64, DbEr
 
 /// Kinds and subjects of a registry's events, oldest first (at most `limit`).
 pub async fn list(db: &Db, registry: i64, limit: i64) -> Result<Vec<(String, String)>, DbError> {
-    db.list("SELECT kind, subject FROM event WHERE registry = $1 ORDER BY id LIMIT $2", params![registry, limit], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
+    db.list(
+        "SELECT kind, subject FROM event WHERE registry = $1 ORDER BY id LIMIT $2",
+        params![registry, limit],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
     .await
 }

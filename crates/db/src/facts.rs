@@ -1,7 +1,7 @@
 //! What a decision about rights needs to know, read in the same statement as what is asked for (invariant 10).
 
-use crate::row::Row;
 use crate::error::DbError;
+use crate::row::Row;
 
 /// The state of registry, repository and access key at the moment of a request.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,17 @@ pub(crate) use facts_sql;
 
 /// How many columns the facts take; what a statement adds starts here.
 pub(crate) const WIDTH: usize = 9;
+
+/// The facts of an access key alone, for operations that are about no place.
+pub async fn of_key(db: &Db, key: i64) -> Result<Option<KeyFacts>, DbError> {
+    db.query_opt(
+        "SELECT (k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now})), p.administrator
+         FROM access_key k JOIN person p ON p.id = k.person WHERE k.id = $1",
+        params![key],
+        |row| Ok(KeyFacts { living: row.get(0)?, administrator: row.get(1)? }),
+    )
+    .await
+}
 
 impl Facts {
     pub(crate) fn from_row(row: &Row<'_>) -> Result<Self, DbError> {

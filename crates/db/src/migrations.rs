@@ -50,6 +50,7 @@ CREATE TABLE registry (
     created BIGINT NOT NULL,
     deletion BIGINT REFERENCES deletion
 );
+CREATE INDEX registry_catalog ON registry ((name || '/'));
 CREATE INDEX registry_project ON registry (project, name);
 CREATE INDEX registry_deletion ON registry (deletion) WHERE deletion IS NOT NULL;
 -- Made when an upload begins (an upload needs an owner); listed only once it has an artifact.

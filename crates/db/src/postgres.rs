@@ -8,7 +8,7 @@ mod transaction;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use futures::TryStreamExt as _;
+use futures::{TryStreamExt as _, future::try_join_all};
 use tokio_postgres::error::SqlState;
 
 use self::{connect::Connector, shared::Shared};
@@ -16,6 +16,8 @@ use crate::{dialect::Dialect, error::DbError, migrate, value::Value};
 
 /// How long a request waits for a free connection, and for a new one to be made.
 const WAIT: Duration = Duration::from_secs(10);
+/// Statements of one transaction that are sent before the first is answered.
+const PIPELINED: usize = 128;
 /// A read is tried so often when connections turn out to be broken.
 const READ_TRIES: u32 = 3;
 
@@ -135,6 +137,36 @@ impl PooledClient {
         let statement = self.0.prepare_cached(sql).await?;
         let changed = self.0.execute_raw(&statement, params.iter().copied()).await;
         self.forget_stale(changed)
+    }
+
+    /// [`Self::rows`] for each list; a bounded number is under way at a time.
+    pub(crate) async fn rows_each<'p, P: AsRef<[Value<'p>]>>(
+        &self,
+        sql: &str,
+        lists: &[P],
+    ) -> Result<Vec<Vec<tokio_postgres::Row>>, tokio_postgres::Error> {
+        self.0.prepare_cached(sql).await?;
+        let mut answers = Vec::with_capacity(lists.len());
+        for some in lists.chunks(PIPELINED) {
+            answers.extend(try_join_all(some.iter().map(|list| self.rows(sql, list.as_ref()))).await?);
+        }
+        Ok(answers)
+    }
+
+    /// [`Self::execute`] for each list; a bounded number is under way at a time.
+    pub(crate) async fn execute_each<'p, P: AsRef<[Value<'p>]>>(
+        &self,
+        sql: &str,
+        lists: &[P],
+    ) -> Result<u64, tokio_postgres::Error> {
+        // One statement is prepared once, not once for each that is sent before the first is answered.
+        self.0.prepare_cached(sql).await?;
+        let mut changed = 0;
+        for some in lists.chunks(PIPELINED) {
+            changed +=
+                try_join_all(some.iter().map(|list| self.execute(sql, list.as_ref()))).await?.into_iter().sum::<u64>();
+        }
+        Ok(changed)
     }
 
     /// Undoes the statement alone when it fails on a key; after other errors the transaction is lost anyway.

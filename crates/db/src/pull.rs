@@ -92,7 +92,8 @@ fn found_manifest(row: &Row<'_>) -> Result<(Facts, Option<FoundManifest>), DbErr
         return Ok((facts, None));
     }
     let stored = row.get::<Vec<u8>>(WIDTH + 2)?;
-    let digest = Digest::from_stored(&stored).ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
+    let digest =
+        Digest::from_stored(&stored).ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
     let found = FoundManifest { manifest: row.get(WIDTH + 1)?, digest, media_type: row.get(WIDTH + 3)? };
     Ok((facts, Some(found)))
 }
@@ -103,7 +104,12 @@ pub async fn manifest_body(db: &Db, manifest: i64) -> Result<Option<Vec<u8>>, Db
 }
 
 /// Facts and blob of a digest.
-pub async fn blob(db: &Db, place: &Place, digest: &Digest, key: Option<i64>) -> Result<(Facts, Option<FoundBlob>), DbError> {
+pub async fn blob(
+    db: &Db,
+    place: &Place,
+    digest: &Digest,
+    key: Option<i64>,
+) -> Result<(Facts, Option<FoundBlob>), DbError> {
     let found = db
         .query_opt(
             facts_sql!(

@@ -81,12 +81,12 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
         )
         .await?;
     if let Some(id) = id {
-        tx.execute("INSERT INTO usage (registry, repositories, artifacts, bytes) VALUES ($1, 0, 0, 0)", params![id]).await?;
+        tx.execute("INSERT INTO usage (registry, repositories, artifacts, bytes) VALUES ($1, 0, 0, 0)", params![id])
+            .await?;
         event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
     }
     Ok(id)
 }
-
 
 macro_rules! registry_sql {
     ($rest:literal) => {
@@ -157,11 +157,9 @@ pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &str, life: i64) -
 
 /// Locks a living registry against deletion until the transaction ends; its bucket's row.
 pub async fn hold(tx: &mut Tx<'_>, id: i64) -> Result<Option<i64>, DbError> {
-    tx.query_opt(
-        "SELECT bucket FROM registry WHERE id = $1 AND deletion IS NULL {for_key_share}",
-        params![id],
-        |row| row.get(0),
-    )
+    tx.query_opt("SELECT bucket FROM registry WHERE id = $1 AND deletion IS NULL {for_key_share}", params![id], |row| {
+        row.get(0)
+    })
     .await
 }
 

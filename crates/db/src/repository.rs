@@ -48,9 +48,8 @@ pub struct Held {
 
 /// Holds a living repository in a living registry against deletion until the transaction ends. `None`: one of them is gone.
 pub async fn hold(tx: &mut Tx<'_>, id: i64) -> Result<Option<Held>, DbError> {
-    let registry = tx
-        .query_opt("SELECT registry FROM repository WHERE id = $1", params![id], |row| row.get::<i64>(0))
-        .await?;
+    let registry =
+        tx.query_opt("SELECT registry FROM repository WHERE id = $1", params![id], |row| row.get::<i64>(0)).await?;
     let Some(registry) = registry else { return Ok(None) };
     let Some(bucket) = crate::registry::hold(tx, registry).await? else { return Ok(None) };
     tx.query_opt(
@@ -63,17 +62,20 @@ pub async fn hold(tx: &mut Tx<'_>, id: i64) -> Result<Option<Held>, DbError> {
 
 /// Whether the repository was ever pushed to: such a one is listed, also when all its tags are gone (protocol.md H7).
 pub async fn is_listed(db: &Db, id: i64) -> Result<bool, DbError> {
-    db.query_opt("SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1", params![id], |_| Ok(())).await.map(|row| row.is_some())
+    db.query_opt("SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1", params![id], |_| Ok(()))
+        .await
+        .map(|row| row.is_some())
 }
 
-/// `registry/repository` of all living repositories with a living artifact, after `last`, at most `limit`.
+/// `registry/repository` of all living repositories with a living artifact, after `last`, at most `limit`. The slash is part of the
+/// order: by bytes `a-b/x` comes before `a/x`.
 pub async fn list_region(db: &Db, last: (&str, &str), limit: i64) -> Result<Vec<(String, String)>, DbError> {
     db.list(
         "SELECT g.name, r.name FROM registry g JOIN repository r ON r.registry = g.id AND r.deletion IS NULL
-         WHERE g.deletion IS NULL AND g.name >= $1 AND (g.name, r.name) > ($1, $2)
+         WHERE g.deletion IS NULL AND g.name || '/' >= $1 AND (g.name || '/', r.name) > ($1, $2)
          AND EXISTS (SELECT 1 FROM artifact a WHERE a.repository = r.id AND a.deletion IS NULL)
-         ORDER BY g.name, r.name LIMIT $3",
-        params![last.0, last.1, limit],
+         ORDER BY g.name || '/', r.name LIMIT $3",
+        params![format!("{}/", last.0), last.1, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
     .await

@@ -91,7 +91,9 @@ pub async fn delete_of_artifact(
     by: &str,
     deletion: i64,
 ) -> Result<Vec<String>, DbError> {
-    let names = tx.query("DELETE FROM tag WHERE artifact = $1 RETURNING name", params![artifact.0], |row| row.get::<String>(0)).await?;
+    let names = tx
+        .query("DELETE FROM tag WHERE artifact = $1 RETURNING name", params![artifact.0], |row| row.get::<String>(0))
+        .await?;
     for name in &names {
         record_change(tx, repository, name, Some(artifact.1), None, "delete", by, Some(deletion)).await?;
     }

@@ -29,7 +29,9 @@ pub async fn begin(
 /// Puts an artifact into the trash, and has its children and referrers looked at.
 pub async fn put_artifact(tx: &mut Tx<'_>, artifact: i64, deletion: i64) -> Result<(), DbError> {
     tx.execute("UPDATE artifact SET deletion = $2 WHERE id = $1", params![artifact, deletion]).await?;
-    tx.execute("INSERT INTO deletion_step (artifact, deletion) VALUES ($1, $2)", params![artifact, deletion]).await.map(drop)
+    tx.execute("INSERT INTO deletion_step (artifact, deletion) VALUES ($1, $2)", params![artifact, deletion])
+        .await
+        .map(drop)
 }
 
 /// An artifact in the trash whose children and referrers are to be looked at.
@@ -62,8 +64,8 @@ pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<
         params![artifact],
         |row| {
             let stored = row.get::<Vec<u8>>(1)?;
-            let digest =
-                Digest::from_stored(&stored).ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
+            let digest = Digest::from_stored(&stored)
+                .ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
             Ok(Step { artifact, deletion, repository: row.get(0)?, digest })
         },
     )
@@ -72,7 +74,8 @@ pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<
 
 /// Deletions whose time is over.
 pub async fn over(db: &Db, limit: i64) -> Result<Vec<i64>, DbError> {
-    db.list("SELECT id FROM deletion WHERE until <= {now} ORDER BY until LIMIT $1", params![limit], |row| row.get(0)).await
+    db.list("SELECT id FROM deletion WHERE until <= {now} ORDER BY until LIMIT $1", params![limit], |row| row.get(0))
+        .await
 }
 
 /// What a bounded step of taking a deletion apart did.
@@ -87,13 +90,17 @@ pub enum Purge {
 /// One bounded step of taking a deletion apart whose time is over.
 pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64) -> Result<Purge, DbError> {
     let due = tx
-        .query_opt("SELECT id FROM deletion WHERE id = $1 AND until <= {now} {for_update}", params![deletion], |_| Ok(()))
+        .query_opt("SELECT id FROM deletion WHERE id = $1 AND until <= {now} {for_update}", params![deletion], |_| {
+            Ok(())
+        })
         .await?;
     if due.is_none() {
         return Ok(Purge::Done);
     }
     let artifacts = tx
-        .query("SELECT id FROM artifact WHERE deletion = $1 LIMIT $2", params![deletion, limit], |row| row.get::<i64>(0))
+        .query("SELECT id FROM artifact WHERE deletion = $1 LIMIT $2", params![deletion, limit], |row| {
+            row.get::<i64>(0)
+        })
         .await?;
     for artifact in &artifacts {
         take_apart(tx, *artifact).await?;
@@ -126,7 +133,11 @@ async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i6
         return Ok(Purge::More);
     }
     // Earlier deletions in this registry have nothing left to bring back.
-    tx.execute("DELETE FROM deletion_step WHERE deletion IN (SELECT id FROM deletion WHERE registry = $1)", params![registry]).await?;
+    tx.execute(
+        "DELETE FROM deletion_step WHERE deletion IN (SELECT id FROM deletion WHERE registry = $1)",
+        params![registry],
+    )
+    .await?;
     for table in [
         "DELETE FROM registry_blob WHERE registry = $1",
         "DELETE FROM usage_change WHERE registry = $1",
@@ -144,7 +155,9 @@ async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i6
 /// Uploads that are still under way keep it until they have expired.
 async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64) -> Result<(), DbError> {
     let artifacts = tx
-        .query("SELECT id FROM artifact WHERE repository = $1 LIMIT $2", params![repository, limit], |row| row.get::<i64>(0))
+        .query("SELECT id FROM artifact WHERE repository = $1 LIMIT $2", params![repository, limit], |row| {
+            row.get::<i64>(0)
+        })
         .await?;
     for artifact in &artifacts {
         take_apart(tx, *artifact).await?;
@@ -153,11 +166,9 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64) -> Resul
         return Ok(());
     }
     let blobs = tx
-        .query(
-            "SELECT blob FROM repository_blob WHERE repository = $1 LIMIT $2",
-            params![repository, limit],
-            |row| row.get::<i64>(0),
-        )
+        .query("SELECT blob FROM repository_blob WHERE repository = $1 LIMIT $2", params![repository, limit], |row| {
+            row.get::<i64>(0)
+        })
         .await?;
     for blob in &blobs {
         crate::collect::unlink(tx, repository, *blob).await?;
@@ -179,8 +190,11 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
         )
         .await?;
     let Some((repository, manifest, registry)) = row else { return Ok(()) };
-    let blobs =
-        tx.query("DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob", params![artifact], |row| row.get::<i64>(0)).await?;
+    let blobs = tx
+        .query("DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob", params![artifact], |row| {
+            row.get::<i64>(0)
+        })
+        .await?;
     for blob in blobs {
         crate::blob::review_link(tx, repository, blob, 0).await?;
     }

@@ -107,7 +107,9 @@ pub async fn renew(tx: &mut Tx<'_>, id: &str, epoch: i64, lease: i64) -> Result<
 
 /// Gives a claim back without a change.
 pub async fn release(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<(), DbError> {
-    tx.execute("UPDATE upload SET lease = 0, touched = {now} WHERE id = $1 AND epoch = $2", params![id, epoch]).await.map(drop)
+    tx.execute("UPDATE upload SET lease = 0, touched = {now} WHERE id = $1 AND epoch = $2", params![id, epoch])
+        .await
+        .map(drop)
 }
 
 /// Marks an upload as finished; it stays some minutes so that a repeated PUT is answered the same. False: the claim is lost.

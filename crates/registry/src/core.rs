@@ -7,7 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use roadstead_blobs::Bucket;
-use roadstead_db::{Db, Engine, facts::Facts, pull, registry};
+use roadstead_db::{
+    Db, Engine,
+    facts::{self, Facts},
+    pull, registry,
+};
 use roadstead_model::Place;
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +110,15 @@ impl Core {
     /// The facts of a place for the access key `key`.
     pub async fn gate(&self, place: &Place, key: Option<i64>) -> Result<Gate> {
         Ok(Gate { facts: pull::facts(&self.0.db, place, key).await? })
+    }
+
+    /// The facts of the access key `key` alone, for operations that are about no place.
+    pub async fn facts_of(&self, key: Option<i64>) -> Result<Facts> {
+        let key = match key {
+            Some(key) => facts::of_key(&self.0.db, key).await?,
+            None => None,
+        };
+        Ok(Facts { key, ..Facts::default() })
     }
 
     pub(crate) fn bucket(&self, row: i64) -> Result<&Bucket> {

@@ -129,7 +129,8 @@ async fn follow_one(
 
 async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest) -> Result<()> {
     let held = repository::hold(tx, repository).await?.ok_or(Error::NameUnknown)?;
-    let blob = blob::find_linked_alone(tx, repository, held.bucket, &digest).await?.ok_or(Error::BlobUnknown(digest))?;
+    let blob =
+        blob::find_linked_alone(tx, repository, held.bucket, &digest).await?.ok_or(Error::BlobUnknown(digest))?;
     if blob::is_held(tx, repository, &digest).await? {
         return Err(Error::BlobHeld);
     }

@@ -10,7 +10,7 @@ use roadstead_db::{
 };
 use roadstead_model::{
     Algorithm, Digest, Place, Tag,
-    manifest::{Manifest, Role},
+    manifest::{Edge, Manifest, Role},
 };
 
 use crate::{Core, Error, Gate, Result};
@@ -116,28 +116,33 @@ impl Push {
     /// Rows of the blobs that the manifest holds. Config and layers must be here unless they lie elsewhere; children of an
     /// index may come later or never, and may be blobs (protocol.md F6).
     async fn find_contents(&self, tx: &mut Tx<'_>, repository: i64, held: &Held) -> Result<Vec<i64>> {
-        let mut blobs = Vec::new();
+        let of = |wanted: fn(Role) -> bool| -> Vec<&Edge> {
+            self.manifest.edges.iter().filter(|edge| wanted(edge.role)).collect()
+        };
+        let children = of(|role| role == Role::Child);
+        // A child that lives is kept from being deleted until this transaction ends.
+        let living = artifact::find_all_living(tx, repository, &stored(&children)).await?;
+        let others: Vec<&Edge> =
+            children.into_iter().zip(living).filter(|(_, living)| living.is_none()).map(|(edge, _)| edge).collect();
+        let found = blob::find_all_linked(tx, repository, held.bucket, &stored(&others)).await?;
+        let mut blobs: Vec<i64> = found.into_iter().flatten().collect();
+
+        let parts = of(|role| matches!(role, Role::Config | Role::Layer));
+        let found = blob::find_all_linked(tx, repository, held.bucket, &stored(&parts)).await?;
         let mut missing = Vec::new();
-        for edge in &self.manifest.edges {
-            match edge.role {
-                Role::Subject => {}
-                Role::Child => {
-                    // A child that lives is kept from being deleted until this transaction ends.
-                    if artifact::find_living(tx, repository, &edge.digest).await?.is_none() {
-                        blobs.extend(blob::find_linked(tx, repository, held.bucket, &edge.digest).await?);
-                    }
-                }
-                Role::Config | Role::Layer => {
-                    match blob::find_linked(tx, repository, held.bucket, &edge.digest).await? {
-                        Some(blob) => blobs.push(blob),
-                        None if edge.elsewhere || self.sparse => {}
-                        None => missing.push(edge.digest),
-                    }
-                }
+        for (edge, found) in parts.iter().zip(found) {
+            match found {
+                Some(blob) => blobs.push(blob),
+                None if edge.elsewhere || self.sparse => {}
+                None => missing.push(edge.digest),
             }
         }
         if missing.is_empty() { Ok(blobs) } else { Err(Error::ManifestBlobUnknown(missing)) }
     }
+}
+
+fn stored(edges: &[&Edge]) -> Vec<Vec<u8>> {
+    edges.iter().map(|edge| edge.digest.to_stored()).collect()
 }
 
 /// The tags that carry signatures are exempt from immutability: a second signature is pushed over the first (product.md 5).

@@ -47,12 +47,7 @@ pub struct UploadStatus {
 
 impl Core {
     /// Begins an upload; makes the repository when there is none.
-    pub async fn begin_upload(
-        &self,
-        gate: &Gate,
-        place: &Place,
-        announced: Option<Algorithm>,
-    ) -> Result<UploadStatus> {
+    pub async fn begin_upload(&self, gate: &Gate, place: &Place, announced: Option<Algorithm>) -> Result<UploadStatus> {
         let (status, _) = self.begin(gate, place, announced).await?;
         Ok(status)
     }
@@ -97,10 +92,9 @@ impl Core {
         let (core, id) = (self.clone(), id.to_owned());
         spawned(async move {
             let mut writer = core.claim(&id, repository, body.length).await?;
-            let written = writer.receive(range, body).await;
-            let saved = writer.save().await;
-            written?;
-            Ok(UploadStatus { id, stored: saved? })
+            let received = writer.receive(range, body).await;
+            let stored = writer.save_after(received).await?;
+            Ok(UploadStatus { id, stored })
         })
         .await
     }
@@ -149,9 +143,9 @@ impl Core {
             Err(other) => return Err(other),
         };
         writer.announce(digest.algorithm());
-        if let Err(error) = writer.receive(range, body).await {
-            writer.save().await?;
-            return Err(error);
+        let received = writer.receive(range, body).await;
+        if received.is_err() {
+            return writer.save_after(received).await.map(drop);
         }
         writer.finish(digest).await
     }

@@ -29,9 +29,7 @@ impl Core {
             let input = (id.to_owned(), repository, self.is_alone());
             let claimed = self
                 .db()
-                .write(input, |tx, (id, repository, alone)| {
-                    Box::pin(upload::claim(tx, id, *repository, LEASE, *alone))
-                })
+                .write(input, |tx, (id, repository, alone)| Box::pin(upload::claim(tx, id, *repository, LEASE, *alone)))
                 .await
                 .map_err(|error: DbError| error)?;
             if let Some(claim) = claimed {
@@ -214,8 +212,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything that was written durable, saves it and gives the claim back. Bytes that are stored now.
-    pub(super) async fn save(mut self) -> Result<u64> {
+    /// Makes everything that was written durable, saves it and gives the claim back. Bytes that are stored now; or what became of
+    /// the body, with what is really stored (protocol.md D19).
+    pub(super) async fn save_after(self, received: Result<()>) -> Result<u64> {
+        let stored = self.save().await?;
+        match received {
+            Ok(()) => Ok(stored),
+            Err(Error::BodyBroken { .. }) => Err(Error::BodyBroken { stored }),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn save(mut self) -> Result<u64> {
         if self.broken {
             self.release().await;
             return Ok(self.state.offset());
@@ -266,8 +274,7 @@ impl Writer {
     /// Gives the claim back; if that fails, it ends with its lease.
     async fn release(&self) {
         let input = (self.id.clone(), self.epoch);
-        let released =
-            self.core.db().write(input, |tx, (id, epoch)| Box::pin(upload::release(tx, id, *epoch))).await;
+        let released = self.core.db().write(input, |tx, (id, epoch)| Box::pin(upload::release(tx, id, *epoch))).await;
         if let Err(error) = released.map_err(|error: DbError| error) {
             tracing::warn!(%error, "an upload's claim could not be given back");
         }

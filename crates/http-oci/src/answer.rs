@@ -1,0 +1,134 @@
+//! Building an answer, and what all answers have in common.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use roadstead_model::Digest;
+
+use crate::body::Body;
+
+/// `Docker-Content-Digest`: docker and containerd give a push up without it (protocol.md 3.9).
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// `Docker-Upload-UUID`.
+pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// `OCI-Subject`.
+pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// `OCI-Tag`.
+pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// `OCI-Filters-Applied`.
+pub(crate) const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// An answer under construction.
+pub(crate) struct Answer(Response<Body>);
+
+impl Answer {
+    /// An empty answer.
+    pub(crate) fn new(status: StatusCode) -> Self {
+        let mut response = Response::default();
+        *response.status_mut() = status;
+        Self(response)
+    }
+
+    /// Adds a header, beside others of its name. What can't be a header value never comes here from a parsed name or digest; a media
+    /// type that was pushed could, and is then left out.
+    pub(crate) fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        match value.try_into() {
+            Ok(value) => {
+                self.0.headers_mut().append(name, value);
+            }
+            Err(_) => tracing::error!(%name, "left a header out: its value is not one"),
+        }
+        self
+    }
+
+    /// `Docker-Content-Digest`.
+    pub(crate) fn digest(self, digest: &Digest) -> Self {
+        self.header(CONTENT_DIGEST, digest.to_string())
+    }
+
+    /// The answer with this body.
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Response<Body> {
+        *self.0.body_mut() = body.into();
+        self.0
+    }
+
+    /// The answer to a HEAD about something of `size` bytes.
+    pub(crate) fn without_body(self, size: u64) -> Response<Body> {
+        self.header(header::CONTENT_LENGTH, size).empty()
+    }
+
+    /// The answer without a body.
+    pub(crate) fn empty(self) -> Response<Body> {
+        self.0
+    }
+}
+
+/// A JSON answer: exactly `application/json`.
+pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Body> {
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    Answer::new(status)
+        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .body(bytes::Bytes::from(text))
+}
+
+/// Gives an answer what all have: the version of the API, and a Content-Length (also HEAD, protocol.md 3.9) wherever HTTP allows one.
+/// HEAD loses its body.
+pub(crate) fn complete(response: &mut Response<Body>, head: bool) {
+    let length = response.body().size();
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    if head || bodiless {
+        *response.body_mut() = Body::Empty;
+    }
+}
+
+/// Whether `If-None-Match` names what the client has already: then 304 spares it the body.
+pub(crate) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
+        list.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
+    })
+}
+
+/// The entity tag of what a digest names: it never changes.
+pub(crate) fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_has_its_length() {
+        let mut response = json(StatusCode::OK, &["x"]);
+        complete(&mut response, true);
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "5");
+        assert_eq!(response.body().size(), 0);
+        assert_eq!(response.headers()["docker-distribution-api-version"], "registry/2.0");
+
+        let mut response = Answer::new(StatusCode::OK).without_body(42);
+        complete(&mut response, true);
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "42");
+
+        let mut response = Answer::new(StatusCode::ACCEPTED).empty();
+        complete(&mut response, false);
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "0");
+
+        let mut response = Answer::new(StatusCode::NO_CONTENT).empty();
+        complete(&mut response, false);
+        assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn if_none_match() {
+        let known = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(value))]);
+            is_known(&headers, "\"sha256:a\"")
+        };
+        assert!(known("\"sha256:a\"") && known("W/\"sha256:a\"") && known("\"x\", \"sha256:a\"") && known("*"));
+        assert!(!known("\"sha256:b\"") && !known("sha256:a"));
+    }
+}

@@ -1,0 +1,35 @@
+//! `GET` and `HEAD /v2/N/manifests/R` (end-3; protocol.md G1-G6): what is stored, as it is stored, whatever `Accept` says.
+
+use http::{Response, StatusCode, header};
+use roadstead_access::Action;
+use roadstead_model::{Reference, RepositoryName};
+use roadstead_registry::Error;
+
+use crate::{
+    answer::{Answer, etag, is_known},
+    body::Body,
+    call::Call,
+    error::ApiError,
+};
+
+pub(crate) async fn get(
+    call: &Call<'_>,
+    name: &RepositoryName,
+    reference: &Reference,
+) -> Result<Response<Body>, ApiError> {
+    let place = call.place(Action::Pull, name).await?;
+    let (gate, manifest) = call.core().find_manifest(&place, reference, call.caller.key()).await?;
+    call.decide(Action::Pull, name, &place, &gate)?;
+    let manifest = manifest.ok_or_else(|| match gate.facts.repository {
+        None => Error::NameUnknown,
+        Some(_) => Error::ManifestUnknown(reference.to_string()),
+    })?;
+    let etag = etag(&manifest.digest);
+    let status = if is_known(&call.parts.headers, &etag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let answer = Answer::new(status).digest(&manifest.digest).header(header::ETAG, etag);
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok(answer.empty());
+    }
+    let body = call.core().manifest_body(&manifest).await?;
+    Ok(answer.header(header::CONTENT_TYPE, manifest.media_type).body(body))
+}

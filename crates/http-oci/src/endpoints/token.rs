@@ -1,0 +1,179 @@
+//! `GET /token` and `POST /token` (protocol.md 2.2, 2.3).
+//!
+//! The audience is always the host that was asked, whatever `service` says; what a scope names is read as that host's clients mean it.
+
+use std::collections::HashMap;
+
+use http::{HeaderValue, Response, StatusCode, Uri, header};
+use roadstead_access::{Access, Credentials, TokenError, TokenRequest};
+use roadstead_model::{Place, scope::Scopes};
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    body::Body,
+    error::ApiError,
+    incoming::{CollectError, Incoming},
+    origin::{Addressing, Origin},
+};
+
+/// The most bytes of a form; a refresh token and many scopes are far below it.
+const FORM_BYTES: usize = 64 << 10;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// A token request: where it was asked.
+pub(crate) struct Asked<'a> {
+    pub(crate) access: &'a Access,
+    pub(crate) origin: &'a Origin,
+    pub(crate) addressing: &'a Addressing,
+}
+
+/// How an error is called by OAuth (POST), or not (GET).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Docker,
+    OAuth,
+}
+
+impl Asked<'_> {
+    /// Key id and secret by Basic; an anonymous token without.
+    pub(crate) async fn get(&self, uri: &Uri, authorization: Option<&str>) -> Result<Response<Body>, ApiError> {
+        let form = Form::parse(uri.query().unwrap_or("").as_bytes());
+        let Some(credentials) = Credentials::from_header(authorization) else {
+            return self.failed(Manner::Docker, TokenError::WrongCredentials);
+        };
+        let offline = form.get("offline_token").is_some_and(|value| matches!(value, "true" | "1"));
+        self.answer(Manner::Docker, credentials, &form, offline).await
+    }
+
+    /// The OAuth way: a password or a refresh token in a form.
+    pub(crate) async fn post(&self, body: Incoming) -> Result<Response<Body>, ApiError> {
+        let body = body.collect(FORM_BYTES).await.map_err(|error| match error {
+            CollectError::TooLarge => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "SIZE_INVALID",
+                format!("a token request may have {FORM_BYTES} bytes"),
+            ),
+            CollectError::Broken(error) => ApiError::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", error.to_string()),
+        })?;
+        let form = Form::parse(&body);
+        let field = |name| form.get(name).unwrap_or("").to_owned();
+        let credentials = match form.get("grant_type") {
+            Some("password") => Credentials::password(field("username"), field("password")),
+            Some("refresh_token") => Credentials::Refresh(field("refresh_token")),
+            _ => {
+                return Ok(oauth_error(
+                    StatusCode::BAD_REQUEST,
+                    "unsupported_grant_type",
+                    "grant_type is password or refresh_token",
+                ));
+            }
+        };
+        self.answer(Manner::OAuth, credentials, &form, form.get("access_type") == Some("offline")).await
+    }
+
+    async fn answer(
+        &self,
+        manner: Manner,
+        credentials: Credentials,
+        form: &Form,
+        offline: bool,
+    ) -> Result<Response<Body>, ApiError> {
+        let request = TokenRequest {
+            service: &self.origin.host,
+            credentials,
+            scopes: Scopes::parse(form.scopes()),
+            resolve: &|name| self.resolve(name),
+            offline,
+        };
+        match self.access.token(request).await {
+            Ok(grant) => Ok(Answer::new(StatusCode::OK)
+                .header(header::CONTENT_TYPE, JSON)
+                .header(header::CACHE_CONTROL, NO_STORE)
+                .body(bytes::Bytes::from(grant.to_json()))),
+            Err(error) => self.failed(manner, error),
+        }
+    }
+
+    /// Which place a name in a scope means. Some clients write the host before it.
+    fn resolve(&self, name: &str) -> Option<Place> {
+        let own = name.strip_prefix(self.origin.host.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        self.addressing.place(&own.unwrap_or(name).parse().ok()?)
+    }
+
+    fn failed(&self, manner: Manner, error: TokenError) -> Result<Response<Body>, ApiError> {
+        let message = error.to_string();
+        match (error, manner) {
+            (TokenError::Unavailable(why), _) => Err(ApiError::unavailable(why)),
+            (TokenError::InvalidGrant, _) => Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_grant", &message)),
+            (TokenError::WrongCredentials, Manner::OAuth) => {
+                Ok(oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", &message))
+            }
+            (TokenError::WrongCredentials, Manner::Docker) => {
+                let challenge = format!("Basic realm=\"{}\"", self.origin.host);
+                Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+                    .header(header::WWW_AUTHENTICATE, challenge))
+            }
+            (TokenError::Invalid(_), Manner::OAuth) => {
+                Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_request", &message))
+            }
+            (TokenError::Invalid(_), Manner::Docker) => {
+                Err(ApiError::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", message))
+            }
+        }
+    }
+}
+
+/// An error by its OAuth name, and in the form of all errors of the registry beside it.
+fn oauth_error(status: StatusCode, name: &str, message: &str) -> Response<Body> {
+    let code = if status == StatusCode::UNAUTHORIZED { "UNAUTHORIZED" } else { "UNSUPPORTED" };
+    let body = json!({ "error": name, "error_description": message, "errors": [{ "code": code, "message": message }] });
+    Answer::new(status)
+        .header(header::CONTENT_TYPE, JSON)
+        .header(header::CACHE_CONTROL, NO_STORE)
+        .body(bytes::Bytes::from(body.to_string()))
+}
+
+/// The parameters of a form or query: the first of each name, and all scopes.
+struct Form {
+    fields: HashMap<String, String>,
+    scopes: Vec<String>,
+}
+
+impl Form {
+    fn parse(text: &[u8]) -> Self {
+        let mut form = Self { fields: HashMap::new(), scopes: Vec::new() };
+        for (name, value) in form_urlencoded::parse(text) {
+            if name == "scope" {
+                form.scopes.push(value.into_owned());
+            } else {
+                form.fields.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+            }
+        }
+        form
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// protocol.md 2.2: several parameters, each perhaps with several entries.
+    #[test]
+    fn forms() {
+        let form =
+            Form::parse(b"service=r&scope=repository:a/b:pull&scope=repository%3Ac:push+registry:catalog:*&service=x");
+        assert_eq!(form.get("service"), Some("r"));
+        assert_eq!(form.scopes().collect::<Vec<_>>(), ["repository:a/b:pull", "repository:c:push registry:catalog:*"]);
+    }
+}

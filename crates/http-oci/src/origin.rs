@@ -1,0 +1,348 @@
+//! The scheme and host that a client used, and whose names it speaks.
+//!
+//! A proxy in front hides both. What it says of them (`Forwarded`, `X-Forwarded-*`) counts only when the peer is a trusted proxy: else
+//! anyone could have tokens made for another host (protocol.md N1, 2.4).
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Uri, header};
+use ipnet::IpNet;
+use roadstead_model::{Place, RegistryName, RepositoryName};
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// The peer of the connection: the client, or a proxy.
+    pub remote: SocketAddr,
+    /// The connection itself is encrypted.
+    pub tls: bool,
+}
+
+/// The address of this service as the client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host name or address in lower case, with its port unless it is the scheme's own. Also `service` and `aud` of tokens.
+    pub host: String,
+}
+
+impl Origin {
+    /// The absolute address of `path`.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.host)
+    }
+}
+
+/// How origins and names are read; part of the settings.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    /// The address that clients use, whatever a request says; except for host-style names, which are addresses of their own.
+    pub external: Option<Origin>,
+    /// `example.com` when `REGISTRY.example.com` and `REGISTRY.REGION.example.com` are registries.
+    pub domain: Option<String>,
+    /// The code of the region.
+    pub region: Option<String>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` headers count.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Whose names a host speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addressing {
+    /// `HOST/REGISTRY/REPOSITORY`.
+    Path,
+    /// `REGISTRY.DOMAIN/REPOSITORY`: the whole name is the repository's.
+    Host(RegistryName),
+}
+
+impl Addressing {
+    /// The place a name means on this host. `None` when no registry can have it: one component alone in path style, or a first
+    /// component that is no registry's name.
+    pub fn place(&self, name: &RepositoryName) -> Option<Place> {
+        match self {
+            Self::Host(registry) => Some(Place { registry: registry.clone(), repository: name.clone() }),
+            Self::Path => {
+                let (registry, repository) = name.as_str().split_once('/')?;
+                Some(Place { registry: registry.parse().ok()?, repository: repository.parse().ok()? })
+            }
+        }
+    }
+
+    /// The name by which clients of this host know a place; the opposite of [`Addressing::place`].
+    pub fn name(&self, place: &Place) -> String {
+        match self {
+            Self::Path => place.to_string(),
+            Self::Host(_) => place.repository.to_string(),
+        }
+    }
+}
+
+impl Naming {
+    /// An address such as `https://registry.example.com:8443`, as the settings have it.
+    pub fn parse_external(address: &str) -> Option<Origin> {
+        let uri: Uri = address.trim_end_matches('/').parse().ok()?;
+        let scheme = scheme(uri.scheme_str()?)?;
+        (uri.path() == "/" || uri.path().is_empty()).then_some(())?;
+        Some(Origin { scheme, host: host(uri.authority()?.as_str(), scheme)? })
+    }
+
+    /// The origin of a request, and whose names its host speaks.
+    pub fn read(&self, connection: &Connection, uri: &Uri, headers: &HeaderMap) -> (Origin, Addressing) {
+        let asked = self.asked(connection, uri, headers);
+        let addressing = self.addressing(&asked.host);
+        match (&self.external, &addressing) {
+            (Some(external), Addressing::Path) => (external.clone(), addressing),
+            // The front door's encryption holds for all names behind it.
+            (Some(external), Addressing::Host(_)) => {
+                let host = host(&asked.host, external.scheme).unwrap_or(asked.host);
+                (Origin { scheme: external.scheme, host }, addressing)
+            }
+            (None, _) => (asked, addressing),
+        }
+    }
+
+    fn asked(&self, connection: &Connection, uri: &Uri, headers: &HeaderMap) -> Origin {
+        let forwarded =
+            if self.trusts(connection.remote.ip()) { Forwarded::read(headers) } else { Forwarded::default() };
+        let own = if connection.tls { "https" } else { "http" };
+        let scheme = forwarded.proto.as_deref().and_then(scheme).unwrap_or(own);
+        let said = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(headers, header::HOST.as_str()));
+        let named = |it: &str| host(&forwarded.with_port(it, scheme), scheme);
+        let host = forwarded.host.as_deref().and_then(named).or_else(|| said.and_then(named));
+        let host = host.or_else(|| self.external.as_ref().map(|it| it.host.clone()));
+        Origin { scheme, host: host.unwrap_or_else(|| "localhost".to_owned()) }
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
+    /// `REGISTRY.DOMAIN` or `REGISTRY.REGION.DOMAIN`. The region's own name and the external address speak path style, so no registry
+    /// of that name can be asked for by the short form.
+    fn addressing(&self, host: &str) -> Addressing {
+        let Some(domain) = &self.domain else { return Addressing::Path };
+        if self.external.as_ref().is_some_and(|external| without_port(&external.host) == without_port(host)) {
+            return Addressing::Path;
+        }
+        let label = without_port(host).strip_suffix(domain.as_str()).and_then(|rest| rest.strip_suffix('.'));
+        let Some(label) = label else { return Addressing::Path };
+        let label = match self.region.as_deref() {
+            Some(region) if label == region => return Addressing::Path,
+            Some(region) => label.strip_suffix(region).and_then(|rest| rest.strip_suffix('.')).unwrap_or(label),
+            None => label,
+        };
+        label.parse().map_or(Addressing::Path, Addressing::Host)
+    }
+}
+
+/// What a trusted proxy says; the first entry of a list is the one nearest the client.
+#[derive(Default)]
+struct Forwarded {
+    proto: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+}
+
+impl Forwarded {
+    fn read(headers: &HeaderMap) -> Self {
+        let first = |name| text(headers, name).and_then(|list| list.split(',').next()).map(|it| it.trim().to_owned());
+        let mut read = Self {
+            proto: first("x-forwarded-proto").map(|it| it.to_ascii_lowercase()),
+            host: first("x-forwarded-host"),
+            port: first("x-forwarded-port").and_then(|it| it.parse().ok()),
+        };
+        let element = first("forwarded").unwrap_or_default();
+        for pair in element.split(';') {
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let value = value.trim().trim_matches('"').to_owned();
+            match name.trim().to_ascii_lowercase().as_str() {
+                "proto" if read.proto.is_none() => read.proto = Some(value.to_ascii_lowercase()),
+                "host" if read.host.is_none() => read.host = Some(value),
+                _ => {}
+            }
+        }
+        read
+    }
+
+    /// Gives a host without a port the forwarded one. Proxies behind a TLS terminator are known to say `80` beside `https`: the other
+    /// scheme's own port is never meant.
+    fn with_port(&self, host: &str, scheme: &str) -> String {
+        let other = if scheme == "https" { 80 } else { 443 };
+        match self.port {
+            Some(port) if port != other && without_port(host) == host => format!("{host}:{port}"),
+            _ => host.to_owned(),
+        }
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
+    match text {
+        "http" => Some("http"),
+        "https" => Some("https"),
+        _ => None,
+    }
+}
+
+/// A host in lower case without the scheme's own port; `None` for what could not stand in an address or a quoted header value.
+fn host(text: &str, scheme: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let name = without_port(&text);
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let valid = match inner {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.len() <= 253 && name.bytes().all(plain),
+    };
+    if !valid {
+        return None;
+    }
+    let Some(port) = text[name.len()..].strip_prefix(':') else { return Some(text) };
+    let port: u16 = port.parse().ok()?;
+    let usual = if scheme == "https" { 443 } else { 80 };
+    Some(if port == usual { name.to_owned() } else { format!("{name}:{port}") })
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PROXY: &str = "10.0.0.1:4000";
+    const STRANGER: &str = "192.0.2.7:4000";
+
+    fn naming() -> Naming {
+        Naming {
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            domain: Some("example.com".into()),
+            region: Some("kr1".into()),
+            external: None,
+        }
+    }
+
+    fn read(naming: &Naming, remote: &str, tls: bool, headers: &[(&str, &str)]) -> (String, Addressing) {
+        let connection = Connection { remote: remote.parse().expect("an address"), tls };
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value"))
+            })
+            .collect();
+        let (origin, addressing) = naming.read(&connection, &Uri::from_static("/v2/"), &headers);
+        (origin.address(""), addressing)
+    }
+
+    fn address(remote: &str, tls: bool, headers: &[(&str, &str)]) -> String {
+        read(&naming(), remote, tls, headers).0
+    }
+
+    #[test]
+    fn the_request_says_where_it_went() {
+        assert_eq!(address(STRANGER, false, &[("host", "Localhost:5000")]), "http://localhost:5000");
+        assert_eq!(address(STRANGER, true, &[("host", "r.test:443")]), "https://r.test");
+        assert_eq!(address(STRANGER, true, &[("host", "[::1]:5000")]), "https://[::1]:5000");
+        assert_eq!(address(STRANGER, false, &[("host", "a\"b")]), "http://localhost");
+        assert_eq!(address(STRANGER, false, &[]), "http://localhost");
+    }
+
+    /// protocol.md N1, T16; distribution #479.
+    #[test]
+    fn a_trusted_proxy_says_what_the_client_used() {
+        let proto = ("x-forwarded-proto", "https");
+        let host = ("host", "inner:5000");
+        assert_eq!(address(PROXY, false, &[host, proto, ("x-forwarded-host", "r.test")]), "https://r.test");
+        assert_eq!(
+            address(PROXY, false, &[host, proto, ("x-forwarded-host", "r.test"), ("x-forwarded-port", "8443")]),
+            "https://r.test:8443"
+        );
+        assert_eq!(address(PROXY, false, &[host, proto]), "https://inner:5000");
+        assert_eq!(
+            address(PROXY, false, &[host, ("x-forwarded-proto", "https, http"), ("x-forwarded-host", "r.test, inner")]),
+            "https://r.test"
+        );
+        let port = |port| [("host", "r.test"), proto, ("x-forwarded-port", port)];
+        assert_eq!(address(PROXY, false, &port("8443")), "https://r.test:8443");
+        assert_eq!(address(PROXY, false, &port("443")), "https://r.test");
+        assert_eq!(address(PROXY, false, &port("80")), "https://r.test");
+        let forwarded = ("forwarded", "for=1.2.3.4;Proto=https;host=\"r.test:8443\", for=10.0.0.2;host=x");
+        assert_eq!(address(PROXY, false, &[host, forwarded]), "https://r.test:8443");
+        assert_eq!(address("[::ffff:10.0.0.1]:1", false, &[host, proto]), "https://inner:5000");
+    }
+
+    #[test]
+    fn a_stranger_says_nothing() {
+        let headers = [("host", "r.test"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "other.test")];
+        assert_eq!(address(STRANGER, false, &headers), "http://r.test");
+    }
+
+    #[test]
+    fn a_configured_address_wins() {
+        let external = Naming::parse_external("https://Front.example.com/");
+        assert_eq!(
+            external.as_ref().map(|it| it.address("/token")).as_deref(),
+            Some("https://front.example.com/token")
+        );
+        let naming = Naming { external, ..naming() };
+        assert_eq!(
+            read(&naming, STRANGER, false, &[("host", "10.1.2.3:5000")]),
+            ("https://front.example.com".into(), Addressing::Path)
+        );
+        assert_eq!(read(&naming, STRANGER, false, &[("host", "front.example.com")]).1, Addressing::Path);
+        let (address, addressing) = read(&naming, STRANGER, false, &[("host", "team.example.com")]);
+        assert_eq!(address, "https://team.example.com");
+        assert_eq!(addressing, Addressing::Host("team".parse().expect("a name")));
+        for wrong in ["front.example.com", "ftp://x", "https://x/path", "https://"] {
+            assert_eq!(Naming::parse_external(wrong), None, "{wrong}");
+        }
+    }
+
+    /// product.md 2: host style in both forms; everything else is path style.
+    #[test]
+    fn hosts_of_registries() {
+        let of = |host: &str| read(&naming(), STRANGER, true, &[("host", host)]).1;
+        let team = Addressing::Host("team".parse().expect("a name"));
+        assert_eq!(of("team.kr1.example.com"), team);
+        assert_eq!(of("TEAM.example.com:8443"), team);
+        for path in
+            ["kr1.example.com", "example.com", "other.test", "te.example.com", "a.b.example.com", "teamexample.com"]
+        {
+            assert_eq!(of(path), Addressing::Path, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_and_places() {
+        let name = |text: &str| text.parse::<RepositoryName>().expect("a name");
+        let place = Addressing::Path.place(&name("team/app/web")).expect("a place");
+        assert_eq!((place.registry.as_str(), place.repository.as_str()), ("team", "app/web"));
+        assert_eq!(Addressing::Path.name(&place), "team/app/web");
+        let host = Addressing::Host("team".parse().expect("a name"));
+        assert_eq!(host.place(&name("app/web")), Some(place.clone()));
+        assert_eq!(host.name(&place), "app/web");
+        assert_eq!(Addressing::Path.place(&name("alone")), None);
+        assert_eq!(Addressing::Path.place(&name("ab/app")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_panics(value in "[ -~]{0,40}") {
+            let headers = [("host", &*value), ("forwarded", &value), ("x-forwarded-host", &value), ("x-forwarded-port", &value)];
+            let address = address(PROXY, false, &headers);
+            prop_assert!(!address.contains('"'));
+        }
+    }
+}

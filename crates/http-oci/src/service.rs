@@ -1,0 +1,146 @@
+//! The door of `/v2` and `/token`.
+
+use std::{fmt::Display, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use roadstead_access::{Access, Caller, Presented};
+use roadstead_registry::Core;
+
+use crate::{
+    answer,
+    body::Body,
+    call::{Call, asks},
+    endpoints as at,
+    error::{ApiError, RequestId},
+    incoming::Incoming,
+    origin::{Connection, Naming},
+    route::{self, Route},
+};
+
+/// Settings of the API.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Hosts, proxies and the external address.
+    pub naming: Naming,
+    /// Most bytes of a manifest (at least 4 MiB by protocol.md F5).
+    pub manifest_bytes: usize,
+    /// Blobs may be served by redirect to the bucket, where it can do that. A setting of each listener.
+    pub redirect: bool,
+}
+
+/// The access key id that a request came with, in the extensions of its answer, for the access log. Absent for anonymous callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerLabel(pub String);
+
+/// The OCI Distribution API and the token endpoint. Cheap to clone.
+#[derive(Clone)]
+pub struct OciService(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) core: Core,
+    pub(crate) access: Access,
+    pub(crate) settings: Settings,
+}
+
+impl OciService {
+    /// The API over a core, with these rights and settings.
+    pub fn new(core: Core, access: Access, settings: Settings) -> Self {
+        Self(Arc::new(Shared { core, access, settings }))
+    }
+
+    /// Whether a path is this service's: `/v2`, all below it, and `/token`.
+    pub fn serves(path: &str) -> bool {
+        path == "/token" || path.strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Answers a request. Never fails: what goes wrong is an answer too, and logged here if it is our fault.
+    ///
+    /// Put a [`RequestId`] into the request's extensions to have errors of the server name it; take [`CallerLabel`] out of the answer's.
+    pub async fn handle<B>(&self, request: Request<B>, connection: Connection) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Display,
+    {
+        let (parts, body) = request.into_parts();
+        let (incoming, watch) = Incoming::new(body, parts.version, &parts.headers);
+        let head = parts.method == Method::HEAD;
+        let request_id = parts.extensions.get::<RequestId>().cloned();
+        let mut label = None;
+        let answer = self.route(parts, incoming, &connection, &mut label).await;
+        let mut response = answer.unwrap_or_else(|error| error.into_response(request_id.as_ref()));
+        answer::complete(&mut response, head);
+        if watch.must_close() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(label) = label {
+            response.extensions_mut().insert(label);
+        }
+        response
+    }
+
+    async fn route(
+        &self,
+        parts: Parts,
+        incoming: Incoming,
+        connection: &Connection,
+        label: &mut Option<CallerLabel>,
+    ) -> Result<Response<Body>, ApiError> {
+        let shared = &*self.0;
+        let (origin, addressing) = shared.settings.naming.read(connection, &parts.uri, &parts.headers);
+        let route = route::parse(&parts.method, parts.uri.path())?;
+        if matches!(route, Route::TokenGet | Route::TokenPost) {
+            let asked = at::token::Asked { access: &shared.access, origin: &origin, addressing: &addressing };
+            return match route {
+                Route::TokenPost => asked.post(incoming).await,
+                _ => asked.get(&parts.uri, authorization(&parts.headers)).await,
+            };
+        }
+
+        let caller = shared.access.authenticate(authorization(&parts.headers), &origin.host).await;
+        let (caller, refusal) = match caller {
+            Ok(caller) => (caller, None),
+            Err(refusal) => (Caller::nobody(), Some(refusal)),
+        };
+        let call = Call { shared, origin, addressing, caller, parts };
+        if let Some(refusal) = refusal {
+            let (action, name) = asks(&route);
+            return Err(call.refused(&refusal, action, name));
+        }
+        if call.caller.presented() == Presented::Nothing {
+            let (action, name) = asks(&route);
+            call.turn_away_nobody(action, name)?;
+        } else if !call.caller.key_id().is_empty() {
+            *label = Some(CallerLabel(call.caller.key_id().to_owned()));
+        }
+        dispatch(&call, route, incoming).await
+    }
+}
+
+async fn dispatch(call: &Call<'_>, route: Route, body: Incoming) -> Result<Response<Body>, ApiError> {
+    match route {
+        Route::Ping => at::ping::get(call).await,
+        Route::Catalog => at::catalog::get(call).await,
+        Route::Tags(name) => at::tags::get(call, &name).await,
+        Route::Referrers(name, digest) => at::referrers::get(call, &name, &digest).await,
+        Route::ManifestGet(name, reference) => at::manifest_get::get(call, &name, &reference).await,
+        Route::ManifestPut(name, reference) => at::manifest_put::put(call, &name, reference, body).await,
+        Route::ManifestDelete(name, reference) => at::manifest_delete::delete(call, &name, &reference).await,
+        Route::BlobGet(name, digest) => at::blob_get::get(call, &name, &digest).await,
+        Route::BlobDelete(name, digest) => at::blob_delete::delete(call, &name, &digest).await,
+        Route::UploadBegin(name) => at::upload_begin::post(call, &name, body).await,
+        Route::UploadStatus(name, id) => at::upload_status::get(call, &name, &id).await,
+        Route::UploadPatch(name, id) => at::upload_patch::patch(call, &name, &id, body).await,
+        Route::UploadPut(name, id) => at::upload_put::put(call, &name, &id, body).await,
+        Route::UploadDelete(name, id) => at::upload_delete::delete(call, &name, &id).await,
+        Route::TokenGet | Route::TokenPost => Err(route::RouteError::Path.into()),
+    }
+}
+
+/// A header that is no text is one that no scheme knows.
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or("unreadable"))
+}
+
+#[cfg(test)]
+mod tests;
