@@ -1,7 +1,6 @@
 //! What a decision about rights needs to know, read in the same statement as what is asked for (invariant 10).
 
-use crate::error::DbError;
-use crate::row::Row;
+use crate::{Db, DbError, Row, params};
 
 /// The state of registry, repository and access key at the moment of a request.
 #[derive(Clone, Debug, Default)]

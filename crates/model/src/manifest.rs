@@ -377,7 +377,8 @@ mod tests {
             r#"{{"config":{CONFIG},"layers":[{{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","digest":"sha256:{0}","size":1}},{{"mediaType":"x","digest":"sha256:{0}","size":1,"urls":["http://example.com"]}},{{"mediaType":"x","digest":"sha256:{0}","size":1}}]}}"#,
             "0".repeat(64)
         );
-        let elsewhere: Vec<_> = read(&text, None).map(|m| m.edges.iter().map(|e| e.elsewhere).collect()).unwrap_or_default();
+        let elsewhere: Vec<_> =
+            read(&text, None).map(|m| m.edges.iter().map(|e| e.elsewhere).collect()).unwrap_or_default();
         assert_eq!(elsewhere, [false, true, true, false]);
     }
 }

@@ -130,10 +130,13 @@ mod tests {
 
     #[test]
     fn a1_repository_names() {
-        for good in ["a", "a/b", "library/nginx", "a--b/c__d", "a.b_c", "blobs/uploads", "manifests/tags", "0/1", "a---b"] {
+        for good in
+            ["a", "a/b", "library/nginx", "a--b/c__d", "a.b_c", "blobs/uploads", "manifests/tags", "0/1", "a---b"]
+        {
             assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
         }
-        for bad in ["", "/", "a/", "/a", "a//b", "A", "a___b", "a..b", "a._b", "-a", "a-", "ü", "a b", "a/../b", "a_-b"] {
+        for bad in ["", "/", "a/", "/a", "a//b", "A", "a___b", "a..b", "a._b", "-a", "a-", "ü", "a b", "a/../b", "a_-b"]
+        {
             assert_eq!(bad.parse::<RepositoryName>(), Err(NameError::Repository), "{bad}");
         }
         assert!("a".repeat(255).parse::<RepositoryName>().is_ok());

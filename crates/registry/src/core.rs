@@ -32,8 +32,8 @@ pub struct Options {
     pub trash_life: i64,
     /// How long an event stays.
     pub event_life: i64,
-    /// Take image manifests whose config or layers are not in the repository (sparse images).
-    pub allow_missing_blobs: bool,
+    /// Refuse image manifests whose config or layers are not in the repository.
+    pub require_blobs: bool,
     /// Bytes of manifests that are kept in memory.
     pub manifest_cache: u64,
 }
@@ -50,7 +50,7 @@ impl Default for Options {
             recovery_window: 7 * DAY,
             trash_life: 7 * DAY,
             event_life: 30 * DAY,
-            allow_missing_blobs: false,
+            require_blobs: false,
             manifest_cache: 64 << 20,
         }
     }

@@ -36,6 +36,8 @@ pub struct Pushed {
     pub digest: Digest,
     /// Its subject (for OCI-Subject).
     pub subject: Option<Digest>,
+    /// Config and layers that are not in the repository: until they are pushed, nobody can pull the image whole.
+    pub missing: Vec<Digest>,
 }
 
 impl Core {
@@ -58,7 +60,7 @@ impl Core {
             }
             None => None,
         };
-        let pushed = Pushed { digest: actual, subject: manifest.subject };
+        let pushed = Pushed { digest: actual, subject: manifest.subject, missing: Vec::new() };
         let input = Push {
             registry,
             name: place.repository.to_string(),
@@ -66,10 +68,10 @@ impl Core {
             manifest,
             referrer,
             push,
-            sparse: self.options().allow_missing_blobs,
+            require_blobs: self.options().require_blobs,
         };
-        self.db().write(input, |tx, input| Box::pin(input.run(tx))).await?;
-        Ok(pushed)
+        let missing = self.db().write(input, |tx, input| Box::pin(input.run(tx))).await?;
+        Ok(Pushed { missing, ..pushed })
     }
 }
 
@@ -80,14 +82,18 @@ struct Push {
     manifest: Manifest,
     referrer: Option<String>,
     push: ManifestPush,
-    sparse: bool,
+    require_blobs: bool,
 }
 
 impl Push {
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+    /// What is missing.
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Digest>> {
         let id = repository::find_or_make(tx, self.registry, &self.name).await?.ok_or(Error::NameUnknown)?;
         let held = repository::hold(tx, id).await?.ok_or(Error::NameUnknown)?;
-        let blobs = self.find_contents(tx, id, &held).await?;
+        let Contents { blobs, missing } = self.find_contents(tx, id, &held).await?;
+        if self.require_blobs && !missing.is_empty() {
+            return Err(Error::ManifestBlobUnknown(missing));
+        }
         let new = NewArtifact {
             repository: id,
             registry: held.registry,
@@ -110,12 +116,12 @@ impl Push {
         let body = serde_json::json!({ "tags": tags, "mediaType": self.manifest.media_type, "by": self.push.by });
         let subject = self.digest.to_string();
         event::record(tx, "artifact.push", held.registry, Some(&held.name), &subject, &body.to_string()).await?;
-        Ok(())
+        Ok(missing)
     }
 
-    /// Rows of the blobs that the manifest holds. Config and layers must be here unless they lie elsewhere; children of an
-    /// index may come later or never, and may be blobs (protocol.md F6).
-    async fn find_contents(&self, tx: &mut Tx<'_>, repository: i64, held: &Held) -> Result<Vec<i64>> {
+    /// What of the manifest is here. Layers that lie elsewhere need not be; children of an index may come later or never, and
+    /// may be blobs (protocol.md F6).
+    async fn find_contents(&self, tx: &mut Tx<'_>, repository: i64, held: &Held) -> Result<Contents> {
         let of = |wanted: fn(Role) -> bool| -> Vec<&Edge> {
             self.manifest.edges.iter().filter(|edge| wanted(edge.role)).collect()
         };
@@ -133,12 +139,18 @@ impl Push {
         for (edge, found) in parts.iter().zip(found) {
             match found {
                 Some(blob) => blobs.push(blob),
-                None if edge.elsewhere || self.sparse => {}
+                None if edge.elsewhere => {}
                 None => missing.push(edge.digest),
             }
         }
-        if missing.is_empty() { Ok(blobs) } else { Err(Error::ManifestBlobUnknown(missing)) }
+        Ok(Contents { blobs, missing })
     }
+}
+
+struct Contents {
+    /// Rows of the blobs that the manifest holds.
+    blobs: Vec<i64>,
+    missing: Vec<Digest>,
 }
 
 fn stored(edges: &[&Edge]) -> Vec<Vec<u8>> {

@@ -1,8 +1,8 @@
 //! `PUT /v2/N/manifests/R` (end-7; protocol.md F1-F14).
 
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use roadstead_access::Action;
-use roadstead_model::{Reference, RepositoryName, Tag};
+use roadstead_model::{Digest, Reference, RepositoryName, Tag};
 use roadstead_registry::ManifestPush;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     call::Call,
     error::ApiError,
     incoming::{CollectError, Incoming},
+    warning::warning,
 };
 
 /// The most `tag` parameters of one request (F11: at least ten).
@@ -57,10 +58,22 @@ pub(crate) async fn put(
     if let Some(subject) = pushed.subject {
         answer = answer.header(SUBJECT, subject.to_string());
     }
+    if let Some(words) = missing_warning(&pushed.missing) {
+        answer = answer.header(header::WARNING, words);
+    }
     for tag in asked {
         answer = answer.header(TAG, tag.to_string());
     }
     Ok(answer.empty())
+}
+
+/// A sparse image is taken, but the person who pushed it should hear that nobody can pull it whole yet.
+fn missing_warning(missing: &[Digest]) -> Option<HeaderValue> {
+    let first = missing.first()?;
+    warning(&format!(
+        "{} of the blobs that this manifest names are not in the repository, such as {first}: it can't be pulled whole until they are pushed",
+        missing.len()
+    ))
 }
 
 /// The tags of `?tag=` (end-7b), each once, in their order.

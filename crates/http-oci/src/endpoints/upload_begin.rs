@@ -37,12 +37,14 @@ async fn mount(call: &Call<'_>, gate: &Gate, place: &Place, digest: &Digest) -> 
     let core = call.core();
     let may_read =
         |place: &Place, gate: &Gate| decide(&call.caller, Action::MountFrom, Target::Place(place), &gate.facts).is_ok();
+    // Roles are given on registries and not below: who may pull here may pull anywhere in this registry, also with a token that does
+    // not name the source (E3).
+    let reads_registry = may_read(place, gate);
     let Some(from) = call.query().filled("from") else {
-        // E3: who may pull here may pull anywhere in this registry, as roles are given on registries and not below.
-        let from = MountFrom::Registry;
-        return Ok(may_read(place, gate) && core.mount(gate, place, digest, from).await?);
+        return Ok(reads_registry && core.mount(gate, place, digest, MountFrom::Registry).await?);
     };
     let Some(from) = from.parse().ok().and_then(|name| call.addressing.place(&name)) else { return Ok(false) };
     let source = core.gate(&from, call.caller.key()).await?;
-    Ok(may_read(&from, &source) && core.mount(gate, place, digest, MountFrom::Place(&source)).await?)
+    let reads_source = may_read(&from, &source) || (reads_registry && from.registry == place.registry);
+    Ok(reads_source && core.mount(gate, place, digest, MountFrom::Place(&source)).await?)
 }

@@ -1,0 +1,89 @@
+//! Who a request comes from, and with what: established once at its start, then handed to [`decide`](crate::decide).
+
+use std::sync::Arc;
+
+use roadstead_model::{Place, scope::Actions};
+
+use crate::claims::Verified;
+
+/// Who a request comes from. Says who it is and what the token allows; whether that may still be done is for
+/// [`decide`](crate::decide) to say.
+#[derive(Clone, Debug)]
+pub struct Caller(Came);
+
+#[derive(Clone, Debug)]
+enum Came {
+    Empty,
+    Token(Arc<Verified>),
+    Basic { key: i64, key_id: Arc<str> },
+}
+
+/// With what a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// No credentials.
+    Nothing,
+    /// A token that was checked, perhaps an anonymous one.
+    Token,
+    /// Key id and secret, which were right.
+    Basic,
+}
+
+impl Caller {
+    /// A request without credentials.
+    pub fn nobody() -> Self {
+        Self(Came::Empty)
+    }
+
+    pub(crate) fn token(verified: Arc<Verified>) -> Self {
+        Self(Came::Token(verified))
+    }
+
+    pub(crate) fn basic(key: i64, key_id: &str) -> Self {
+        Self(Came::Basic { key, key_id: key_id.into() })
+    }
+
+    /// With what the request came.
+    pub fn presented(&self) -> Presented {
+        match &self.0 {
+            Came::Empty => Presented::Nothing,
+            Came::Token(_) => Presented::Token,
+            Came::Basic { .. } => Presented::Basic,
+        }
+    }
+
+    /// The row of the access key that it came with or that its token was made for: what the facts of the request are read for.
+    pub fn key(&self) -> Option<i64> {
+        match &self.0 {
+            Came::Empty => None,
+            Came::Token(token) => token.key,
+            Came::Basic { key, .. } => Some(*key),
+        }
+    }
+
+    /// The key id, for logs and for who did something; empty for anonymous callers.
+    pub fn key_id(&self) -> &str {
+        match &self.0 {
+            Came::Empty => "",
+            Came::Token(token) => &token.subject,
+            Came::Basic { key_id, .. } => key_id,
+        }
+    }
+
+    /// Whether what it came with covers these actions on this place: a token names them, key id and secret cover everything.
+    pub(crate) fn allows(&self, place: &Place, actions: Actions) -> bool {
+        match &self.0 {
+            Came::Empty => false,
+            Came::Token(token) => token.actions(place).contains(actions),
+            Came::Basic { .. } => true,
+        }
+    }
+
+    pub(crate) fn allows_catalog(&self) -> bool {
+        match &self.0 {
+            Came::Empty => false,
+            Came::Token(token) => token.catalog,
+            Came::Basic { .. } => true,
+        }
+    }
+}

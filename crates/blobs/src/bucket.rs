@@ -1,0 +1,135 @@
+//! The public face of a bucket, over both kinds of storage.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    Appender, BlobError, BucketKind, BucketOptions, ByteBody, KeySource, MemoryBudget, UploadState, check,
+    directory::Directory, objects::Objects,
+};
+
+/// A place where objects lie under keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Bucket {
+    pub(crate) storage: Storage,
+    keys: KeySource,
+}
+
+#[derive(Clone)]
+pub(crate) enum Storage {
+    Directory(Arc<Directory>),
+    Objects(Arc<Objects>),
+}
+
+impl Bucket {
+    /// Opens a bucket: makes the directory if needed, reads certificates and settings; an object store is not asked yet
+    /// ([`Bucket::check`] does that). [`BlobError::Refused`] says in words what the operator has to change.
+    pub async fn open(options: BucketOptions, budget: MemoryBudget) -> Result<Self, BlobError> {
+        let keys = options.keys.clone();
+        let storage = match &options.kind {
+            BucketKind::Directory { path, shared } => Storage::Directory(Arc::new(
+                Directory::open(path.clone(), *shared, options.keys.clone(), budget).await?,
+            )),
+            BucketKind::S3(_) | BucketKind::Gcs(_) | BucketKind::Azure(_) => {
+                Storage::Objects(Arc::new(Objects::open(&options, budget)?))
+            }
+        };
+        Ok(Self { storage, keys })
+    }
+
+    /// Tries all that a running service needs: writes, reads, ranges, a resumed upload, a presigned address fetched by a
+    /// plain HTTP client, conditional put, delete. Fails with words for an operator.
+    pub async fn check(&self) -> Result<(), BlobError> {
+        check::check(self).await
+    }
+
+    /// The kind in one word: `directory`, `s3`, `gcs` or `azure`.
+    pub fn kind_name(&self) -> &'static str {
+        match &self.storage {
+            Storage::Directory(_) => "directory",
+            Storage::Objects(objects) => objects.kind_name(),
+        }
+    }
+
+    /// Whether several nodes may use it at once: an object store, or a directory that the operator declared shared.
+    pub fn is_shared(&self) -> bool {
+        match &self.storage {
+            Storage::Directory(directory) => directory.is_shared(),
+            Storage::Objects(_) => true,
+        }
+    }
+
+    /// A key that no object has.
+    pub fn fresh_key(&self) -> String {
+        self.keys.fresh()
+    }
+
+    /// The bytes `range` of an object. The range must lie within the object, whose size the database knows: a store that
+    /// gives less fails the body, it never looks whole.
+    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteBody, BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.read(key, range).await,
+            Storage::Objects(objects) => objects.read(key, range).await,
+        }
+    }
+
+    /// An address by which anyone can GET the object for as long as the options say (60 s); `None` on a directory or
+    /// where redirects are off. Nobody looks whether the object is there.
+    pub async fn presign(&self, key: &str) -> Result<Option<String>, BlobError> {
+        match &self.storage {
+            Storage::Directory(_) => Ok(None),
+            Storage::Objects(objects) => objects.presign(key).await,
+        }
+    }
+
+    /// The size of an object in bytes, `None` if there is no such object.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.size(key).await,
+            Storage::Objects(objects) => objects.size(key).await,
+        }
+    }
+
+    /// Deletes an object; one that is not there is deleted already.
+    pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.delete(key).await,
+            Storage::Objects(objects) => objects.delete(key).await,
+        }
+    }
+
+    /// Stores a few bytes durably, all or nothing. With `only_new` it answers `false`, and changes nothing, if the object
+    /// exists already; else `true`.
+    pub async fn put_small(&self, key: &str, bytes: Bytes, only_new: bool) -> Result<bool, BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.put_small(key, bytes, only_new).await,
+            Storage::Objects(objects) => objects.put_small(key, bytes, only_new).await,
+        }
+    }
+
+    /// Reads a small object whole (64 KiB at most, more is [`BlobError::Internal`]); `None` if there is no such object.
+    pub async fn get_small(&self, key: &str) -> Result<Option<Bytes>, BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.get_small(key).await,
+            Storage::Objects(objects) => objects.get_small(key).await,
+        }
+    }
+
+    /// Goes on with an upload at the offset of its newest saved state. `remaining` is how many bytes the request says
+    /// will follow, if it says so. [`BlobError::Missing`]: what was stored cannot be continued, the client begins again.
+    pub async fn append(&self, state: UploadState, remaining: Option<u64>) -> Result<Appender, BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => Appender::directory(directory, state, remaining).await,
+            Storage::Objects(objects) => Appender::objects(objects, state, remaining).await,
+        }
+    }
+
+    /// Removes all that an upload stored; harmless when it is repeated. Never call it for an upload that finished.
+    pub async fn abort(&self, state: &UploadState) -> Result<(), BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.delete(&state.key).await,
+            Storage::Objects(objects) => objects.abort(state).await,
+        }
+    }
+}

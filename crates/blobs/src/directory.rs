@@ -1,0 +1,176 @@
+//! A directory as bucket: each object is a file that lies under its final path from its first byte on, so that finishing
+//! an upload renames and copies nothing. The database decides what exists, so a file that is only half there hurts nobody.
+
+mod durable;
+mod read;
+mod turns;
+mod write;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use self::{durable::Folders, read::ReadAhead, turns::Turns};
+pub(crate) use self::{read::FileReader, write::FileAppender};
+use crate::{BlobError, ByteBody, KeySource, MemoryBudget, buffer::BufferPool, key};
+
+/// What [`crate::Bucket::get_small`] reads at most, in bytes.
+pub(crate) const SMALL_BYTES: u64 = 64 << 10;
+
+pub(crate) struct Directory {
+    root: PathBuf,
+    shared: bool,
+    keys: KeySource,
+    folders: Folders,
+    turns: Turns,
+    pool: BufferPool,
+    budget: MemoryBudget,
+    ahead: Arc<ReadAhead>,
+}
+
+impl Directory {
+    pub(crate) async fn open(
+        root: PathBuf,
+        shared: bool,
+        keys: KeySource,
+        budget: MemoryBudget,
+    ) -> Result<Self, BlobError> {
+        let folders = blocking({
+            let root = root.clone();
+            move || Folders::open(root)
+        });
+        let folders = folders.await.map_err(|error| {
+            BlobError::Refused(format!("the directory {} cannot be used as bucket: {error}", root.display()))
+        })?;
+        Ok(Self {
+            root,
+            shared,
+            keys,
+            folders,
+            turns: Turns::default(),
+            pool: BufferPool::default(),
+            budget,
+            ahead: Arc::default(),
+        })
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    pub(crate) async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteBody, BlobError> {
+        let path = self.path(key)?;
+        let file = match open_cached(&path) {
+            Some(file) => file,
+            None => blocking(move || Ok(File::open(path)?)).await?,
+        };
+        // A file that is too short is found before the first byte where possible: an error answer beats a broken body.
+        let found = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
+        let length = range.end.saturating_sub(range.start);
+        if found < range.end {
+            return Err(BlobError::Internal(format!("object {key} has {found} bytes, not {}", range.end)));
+        }
+        let reader =
+            FileReader::new(file, range.start, self.pool.clone(), self.budget.clone(), Arc::clone(&self.ahead));
+        Ok(ByteBody::file(reader, length))
+    }
+
+    pub(crate) async fn size(&self, key: &str) -> Result<Option<u64>, BlobError> {
+        let path = self.path(key)?;
+        blocking(move || match fs::metadata(path) {
+            Ok(found) if found.is_file() => Ok(Some(found.len())),
+            Ok(_) => Ok(None),
+            Err(error) => missing_is(None, error),
+        })
+        .await
+    }
+
+    /// Removes the file. Nobody waits for that to be durable: after a power cut the file may be back, without a row, and
+    /// the audit finds it.
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        let path = self.path(key)?;
+        blocking(move || fs::remove_file(path).or_else(|error| missing_is((), error))).await
+    }
+
+    pub(crate) async fn put_small(
+        self: &Arc<Self>,
+        key: &str,
+        bytes: Bytes,
+        only_new: bool,
+    ) -> Result<bool, BlobError> {
+        let path = self.path(key)?;
+        let directory = Arc::clone(self);
+        blocking(move || {
+            let folder = directory.folders.of(&path);
+            let draft = folder.join(format!(".{}", directory.keys.fresh()));
+            let mut file = directory.folders.create(&draft, OpenOptions::new().write(true).create_new(true))?;
+            let stored = (|| {
+                file.write_all(&bytes)?;
+                file.sync_data()?;
+                if !only_new {
+                    fs::rename(&draft, &path)?;
+                    return Ok(true);
+                }
+                match fs::hard_link(&draft, &path) {
+                    Ok(()) => Ok(true),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                    Err(error) => Err(BlobError::from(error)),
+                }
+            })();
+            // After a rename there is no draft any more.
+            fs::remove_file(&draft).or_else(|error| missing_is((), error))?;
+            directory.folders.make_durable(&folder)?;
+            stored
+        })
+        .await
+    }
+
+    pub(crate) async fn get_small(&self, key: &str) -> Result<Option<Bytes>, BlobError> {
+        let path = self.path(key)?;
+        blocking(move || {
+            let file = match File::open(path) {
+                Ok(file) => file,
+                Err(error) => return missing_is(None, error),
+            };
+            let mut bytes = Vec::new();
+            file.take(SMALL_BYTES + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > SMALL_BYTES {
+                return Err(BlobError::Internal("the object is larger than such an object should be".to_owned()));
+            }
+            Ok(Some(Bytes::from(bytes)))
+        })
+        .await
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, BlobError> {
+        Ok(self.root.join(key::path_of(key)?))
+    }
+}
+
+/// Runs file work off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| BlobError::Internal(error.to_string()))?
+}
+
+/// Opens a file if the kernel can do so without waiting for a disk, which it nearly always can for what is pulled often.
+/// `None` says nothing: old kernels and system call filters know no such open, and it may have been another failure.
+fn open_cached(path: &Path) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(File::from)
+}
+
+fn missing_is<T>(answer: T, error: std::io::Error) -> Result<T, BlobError> {
+    match BlobError::from(error) {
+        BlobError::Missing => Ok(answer),
+        other => Err(other),
+    }
+}

@@ -1,0 +1,115 @@
+//! Folders of a bucket, and when their entries are safe from a power cut: a file that was made is durable once its folder
+//! is synced, and so are the folders above it that were made for it.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::io::Errno;
+
+use crate::BlobError;
+
+/// The folders below one root.
+pub(super) struct Folders {
+    root: PathBuf,
+    /// Folders of our own layout, by their hexadecimal letters, whose entry in the folder above is known to be durable:
+    /// 65,792 at most.
+    known: Mutex<HashSet<[u8; 4]>>,
+}
+
+impl Folders {
+    /// Makes the root durably if it is not there.
+    pub(super) fn open(root: PathBuf) -> Result<Self, BlobError> {
+        let made = !root.exists();
+        fs::create_dir_all(root.join("objects"))?;
+        sync(&root)?;
+        if made {
+            for above in root.ancestors().skip(1).take_while(|above| !above.as_os_str().is_empty()) {
+                // A folder that we may not open was not made by us.
+                match sync(above) {
+                    Err(BlobError::Unavailable(_)) => break,
+                    other => other?,
+                }
+            }
+        }
+        Ok(Self { root, known: Mutex::default() })
+    }
+
+    /// The folder that `path` lies in.
+    pub(super) fn of(&self, path: &Path) -> PathBuf {
+        path.parent().unwrap_or(&self.root).to_owned()
+    }
+
+    /// Opens `path` with `options`, which create it; folders that are missing are made.
+    pub(super) fn create(&self, path: &Path, options: &OpenOptions) -> Result<File, BlobError> {
+        match options.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(self.of(path))?;
+                Ok(options.open(path)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Makes the entries of `folder` durable, and the way to it unless that is known to be so already. A folder that
+    /// another upload made a moment ago counts as unknown until it was synced here.
+    pub(super) fn make_durable(&self, folder: &Path) -> Result<(), BlobError> {
+        sync(folder)?;
+        let mut below = folder;
+        while below != self.root {
+            let letters = self.letters(below);
+            if letters.is_some_and(|letters| self.lock().contains(&letters)) {
+                break;
+            }
+            let Some(above) = below.parent() else { break };
+            sync(above)?;
+            if let Some(letters) = letters {
+                self.lock().insert(letters);
+            }
+            below = above;
+        }
+        Ok(())
+    }
+
+    /// `ab` or `abcd` for the folders `objects/ab` and `objects/ab/cd`.
+    fn letters(&self, folder: &Path) -> Option<[u8; 4]> {
+        let text = folder.strip_prefix(&self.root).ok()?.to_str()?.strip_prefix("objects/")?;
+        match text.as_bytes() {
+            [a, b] => Some([*a, *b, 0, 0]),
+            [a, b, b'/', c, d] => Some([*a, *b, *c, *d]),
+            _ => None,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 4]>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sync(folder: &Path) -> Result<(), BlobError> {
+    match File::open(folder)?.sync_all() {
+        // Some network file systems do not sync folders; they have no other way to offer.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::OPNOTSUPP)) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_counts_as_durable_only_after_it_was_synced() {
+        let root = tempfile::tempdir().expect("a directory");
+        let folders = Folders::open(root.path().join("deep/bucket")).expect("a fresh directory");
+        let path = root.path().join("deep/bucket/objects/ab/cd/file");
+        folders.create(&path, OpenOptions::new().write(true).create(true)).expect("made with its folders");
+        assert!(folders.lock().is_empty());
+        folders.make_durable(&folders.of(&path)).expect("synced");
+        assert_eq!(*folders.lock(), HashSet::from([*b"abcd", *b"ab\0\0"]));
+    }
+}

@@ -1,0 +1,271 @@
+//! Uploads into files: gathered on the async side, hashed and written in one place on a blocking thread while the next
+//! bytes are gathered; one data sync and one folder sync make them durable.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use roadstead_model::{Algorithm, Digest};
+use tokio::task::JoinHandle;
+
+use super::{Directory, blocking, turns::Turn};
+use crate::{
+    BlobError, FinishError, Finished, MemoryShare, UploadState,
+    buffer::{BUFFER_BYTES, Buffer, memory_of},
+    hashing::Hashes,
+};
+
+/// Buffers that are handed to the blocking thread at once: 512 KiB, so that the hand-over costs little.
+const BATCH: usize = 2;
+
+/// Writes on file pages from a position that is not on one are slower; the first buffer of a resumed upload ends there.
+const PAGE: u64 = 4096;
+
+/// The writer of one request.
+pub(crate) struct FileAppender {
+    directory: Arc<Directory>,
+    state: UploadState,
+    /// Size of one buffer: smaller when the sender said that less will come.
+    unit: usize,
+    /// How much of the next buffer to fill, so that the one after it begins on a page.
+    limit: usize,
+    offset: u64,
+    batch: Vec<Buffer>,
+    share: Option<MemoryShare>,
+    work: Work,
+}
+
+/// Where the file is: here, on a blocking thread, or given up.
+enum Work {
+    Idle(Box<FileWriter>),
+    Running(JoinHandle<(Box<FileWriter>, Result<(), BlobError>)>),
+    Failed(BlobError),
+}
+
+impl FileAppender {
+    pub(crate) async fn open(
+        directory: &Arc<Directory>,
+        state: UploadState,
+        remaining: Option<u64>,
+    ) -> Result<Self, BlobError> {
+        let mut writer = Box::new(FileWriter {
+            path: directory.path(&state.key)?,
+            directory: Arc::clone(directory),
+            turn: directory.turns.begin(&state.key),
+            written: state.offset,
+            // Nothing is acknowledged of an upload at offset 0, so its file may be new, and its entry not yet durable.
+            entry_durable: state.offset > 0,
+            hashes: Hashes::new(state.announced),
+            mismatch: None,
+        });
+        if state.offset > 0 {
+            let known = state.hashes.clone();
+            writer = blocking(move || writer.resume(known).map(|()| writer)).await?;
+        }
+        let expected = usize::try_from(remaining.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let unit = expected.clamp(1, BUFFER_BYTES);
+        Ok(Self {
+            directory: Arc::clone(directory),
+            offset: state.offset,
+            state,
+            unit,
+            limit: unit,
+            batch: Vec::with_capacity(BATCH),
+            share: None,
+            work: Work::Idle(writer),
+        })
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) async fn write(&mut self, mut chunk: &[u8]) -> Result<(), BlobError> {
+        while !chunk.is_empty() {
+            if self.share.is_none() {
+                // One share for as long as the request lasts: the batch that is gathered and the one that is written.
+                self.share = Some(self.directory.budget.take(2 * BATCH as u64 * memory_of(self.unit)).await);
+            }
+            if self.batch.last().is_none_or(|buffer| buffer.filled().len() >= self.limit) {
+                if self.batch.len() == BATCH {
+                    self.hand_over(Then::Nothing).await?;
+                }
+                let beyond_page = usize::try_from(self.offset % PAGE).unwrap_or(0);
+                self.limit = if self.unit == BUFFER_BYTES { self.unit - beyond_page } else { self.unit };
+                self.batch.push(self.directory.pool.buffer(self.unit));
+            }
+            let taken = self.batch.last_mut().map_or(0, |buffer| buffer.fill(chunk, self.limit));
+            chunk = &chunk[taken..];
+            self.offset += taken as u64;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<UploadState, BlobError> {
+        self.hand_over(Then::Sync { expected: None }).await?;
+        let writer = self.idle().await?;
+        let (offset, hashes) = (writer.written, writer.hashes.clone());
+        self.state.offset = offset;
+        self.state.hashes = Some(hashes);
+        Ok(self.state.clone())
+    }
+
+    pub(crate) async fn finish(mut self, expected: &Digest) -> Result<Finished, FinishError> {
+        self.hand_over(Then::Sync { expected: Some(*expected) }).await?;
+        self.idle().await?;
+        let Work::Idle(mut writer) = self.work else {
+            return Err(BlobError::Internal("the writer is gone".to_owned()).into());
+        };
+        if let Some(actual) = writer.mismatch {
+            return Err(FinishError::Mismatch { actual });
+        }
+        let (key, size) = (self.state.key, writer.written);
+        if writer.hashes.digest(expected.algorithm()).is_none() {
+            let algorithm = expected.algorithm();
+            let actual = blocking(move || writer.read_back(algorithm)).await?;
+            if actual != *expected {
+                self.directory.delete(&key).await?;
+                return Err(FinishError::Mismatch { actual });
+            }
+        }
+        Ok(Finished { key, size, superseded: Vec::new() })
+    }
+
+    /// Gives what was gathered to a blocking thread, as soon as that has done the work before.
+    async fn hand_over(&mut self, then: Then) -> Result<(), BlobError> {
+        self.idle().await?;
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let work = std::mem::replace(&mut self.work, Work::Failed(BlobError::Internal("interrupted".to_owned())));
+        let Work::Idle(mut writer) = work else {
+            return Err(BlobError::Internal("the writer is busy".to_owned()));
+        };
+        self.work = Work::Running(tokio::task::spawn_blocking(move || {
+            let done = writer.append(batch).and_then(|()| match then {
+                Then::Nothing => Ok(()),
+                Then::Sync { expected } => writer.sync(expected),
+            });
+            (writer, done)
+        }));
+        Ok(())
+    }
+
+    /// Waits until the blocking thread is done. If this is given up half-way, the next call goes on waiting.
+    async fn idle(&mut self) -> Result<&FileWriter, BlobError> {
+        if let Work::Running(running) = &mut self.work {
+            self.work = match running.await {
+                Ok((writer, Ok(()))) => Work::Idle(writer),
+                Ok((_, Err(error))) => Work::Failed(error),
+                Err(error) => Work::Failed(BlobError::Internal(error.to_string())),
+            };
+        }
+        match &self.work {
+            Work::Idle(writer) => Ok(writer),
+            Work::Failed(error) => Err(error.clone()),
+            Work::Running(_) => Err(BlobError::Internal("the writer is busy".to_owned())),
+        }
+    }
+}
+
+enum Then {
+    Nothing,
+    /// Make it durable, unless the bytes were hashed to something else than expected.
+    Sync {
+        expected: Option<Digest>,
+    },
+}
+
+/// The file of one upload, as blocking threads use it.
+struct FileWriter {
+    directory: Arc<Directory>,
+    path: PathBuf,
+    turn: Turn,
+    written: u64,
+    entry_durable: bool,
+    hashes: Hashes,
+    mismatch: Option<Digest>,
+}
+
+impl FileWriter {
+    /// Opens the file of an upload that has acknowledged bytes, cuts off what lies beyond them, and hashes them again if
+    /// their midstate is unknown.
+    fn resume(&mut self, known: Option<Hashes>) -> Result<(), BlobError> {
+        let file = self.turn.file(|| Ok(OpenOptions::new().read(true).write(true).open(&self.path)?))?;
+        let found = file.metadata()?.len();
+        if found < self.written {
+            tracing::error!(path = %self.path.display(), found, acknowledged = self.written, "an upload has lost bytes");
+            return Err(BlobError::Missing);
+        }
+        if found > self.written {
+            file.set_len(self.written)?;
+        }
+        match known {
+            Some(hashes) => self.hashes = hashes,
+            None => hash_file(&file, self.written, &mut self.directory.pool.buffer(BUFFER_BYTES), &mut self.hashes)?,
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, batch: Vec<Buffer>) -> Result<(), BlobError> {
+        let file = self.file()?;
+        for buffer in &batch {
+            // Hashing first leaves the bytes in the processor's cache for the copy that writing is.
+            self.hashes.update(buffer.filled());
+            file.write_all_at(buffer.filled(), self.written)?;
+            self.written += buffer.filled().len() as u64;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, expected: Option<Digest>) -> Result<(), BlobError> {
+        let actual = expected.and_then(|expected| self.hashes.digest(expected.algorithm()));
+        self.mismatch = actual.filter(|actual| Some(*actual) != expected);
+        if self.mismatch.is_some() {
+            return Ok(());
+        }
+        self.file()?.sync_data()?;
+        if !self.entry_durable {
+            self.directory.folders.make_durable(&self.directory.folders.of(&self.path))?;
+            self.entry_durable = true;
+        }
+        Ok(())
+    }
+
+    /// Hashes the whole file once more with another algorithm.
+    fn read_back(&mut self, algorithm: Algorithm) -> Result<Digest, BlobError> {
+        let mut hashes = Hashes::only(algorithm);
+        let mut buffer = self.directory.pool.buffer(BUFFER_BYTES);
+        let length = self.written;
+        hash_file(&*self.file()?, length, &mut buffer, &mut hashes)?;
+        hashes.digest(algorithm).ok_or_else(|| BlobError::Internal("hashed with another algorithm".to_owned()))
+    }
+
+    /// The file, made now if this is the first work on it.
+    fn file(&self) -> Result<Arc<File>, BlobError> {
+        let mut made = false;
+        let file = self.turn.file(|| {
+            made = true;
+            let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+            self.directory.folders.create(&self.path, &options)
+        })?;
+        if made {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+}
+
+/// Hashes the first `length` bytes of a file.
+fn hash_file(file: &File, length: u64, buffer: &mut Buffer, hashes: &mut Hashes) -> Result<(), BlobError> {
+    let mut position = 0;
+    while position < length {
+        let wanted = usize::try_from(length - position).unwrap_or(usize::MAX).min(buffer.capacity());
+        let memory = &mut buffer.memory()[..wanted];
+        file.read_exact_at(memory, position)?;
+        hashes.update(memory);
+        position += wanted as u64;
+    }
+    Ok(())
+}

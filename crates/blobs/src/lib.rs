@@ -1,0 +1,38 @@
+//! Bytes: a local directory or an object store, resumable uploads, fast file bodies.
+//!
+//! A [`Bucket`] holds immutable objects under keys that the database remembers; nothing here lists a bucket and nothing
+//! here decides what exists (invariants 1 and 2). An [`Appender`] adds bytes to an upload whose whole memory is an
+//! [`UploadState`]: the caller keeps it in the database, so any node goes on where another one stopped (invariant 7).
+//! Memory is bounded by the one [`MemoryBudget`] that all buckets of a process share (invariant 8).
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `bucket`, `appender` | the public face, over both kinds of bucket |
+//! | `directory` | files: positioned writes, durability, inline reads from the page cache |
+//! | `objects` | S3, Google Cloud Storage, Azure: parts, tails, presigned addresses |
+//! | `state`, `hashing` | what is remembered of an upload |
+//! | `buffer`, `budget` | page-aligned pooled buffers, the global memory budget |
+//! | `check` | tries everything a running service needs and says in words what fails |
+
+mod appender;
+mod body;
+mod bucket;
+mod budget;
+mod buffer;
+mod check;
+mod directory;
+mod error;
+mod hashing;
+mod key;
+mod objects;
+mod options;
+mod state;
+
+pub use appender::{Appender, Finished};
+pub use body::ByteBody;
+pub use bucket::Bucket;
+pub use budget::{MemoryBudget, MemoryShare};
+pub use error::{BlobError, FinishError};
+pub use key::KeySource;
+pub use options::{AzureOptions, BucketKind, BucketOptions, GcsOptions, S3Options};
+pub use state::UploadState;

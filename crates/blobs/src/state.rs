@@ -1,0 +1,178 @@
+//! All that must be remembered of an upload between two requests, as text for its row in the database.
+
+use roadstead_model::{Algorithm, digest::hex};
+use serde::{Deserialize, Serialize};
+
+use crate::{BlobError, hashing::Hashes};
+
+/// Number of the text form. It changes when an older program could no longer read what a newer one writes.
+const FORMAT: u32 = 1;
+
+/// An upload as far as its bytes are durable. Whoever holds the newest state may go on, on any node.
+#[derive(Clone, Debug)]
+pub struct UploadState {
+    pub(crate) key: String,
+    pub(crate) offset: u64,
+    pub(crate) announced: Option<Algorithm>,
+    /// `None`: saved by a program whose form is unknown, to be made again from the stored bytes.
+    pub(crate) hashes: Option<Hashes>,
+    pub(crate) multipart: Option<Multipart>,
+    pub(crate) tail: Option<Tail>,
+    pub(crate) superseded: Vec<String>,
+}
+
+/// A multipart upload that was begun on an object store. Every part but the last has `part_bytes` bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Multipart {
+    pub(crate) id: String,
+    pub(crate) part_bytes: u64,
+    /// What the store calls each part, in order.
+    pub(crate) parts: Vec<String>,
+}
+
+impl Multipart {
+    pub(crate) fn stored(&self) -> u64 {
+        self.part_bytes.saturating_mul(self.parts.len() as u64)
+    }
+}
+
+/// The end of an upload that did not fill a part, stored as an object of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tail {
+    pub(crate) key: String,
+    pub(crate) bytes: u64,
+}
+
+/// The text form.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    format: u32,
+    key: String,
+    offset: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    announced: Option<String>,
+    midstates: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    multipart: Option<Multipart>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail: Option<Tail>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    superseded: Vec<String>,
+}
+
+impl UploadState {
+    /// A new upload whose object is to lie under `key` (see [`crate::KeySource::fresh`]). It is hashed with sha256, and
+    /// with `announced` as well when that is another algorithm.
+    pub fn new(key: String, announced: Option<Algorithm>) -> Self {
+        Self {
+            key,
+            offset: 0,
+            announced,
+            hashes: Some(Hashes::new(announced)),
+            multipart: None,
+            tail: None,
+            superseded: Vec::new(),
+        }
+    }
+
+    /// How many bytes of the upload are durable.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The key that was fixed when the upload began.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Tells the algorithm of the digest before the first byte came, so that the bytes need not be read again at the
+    /// end. Later than that it has no effect.
+    pub fn announce(&mut self, algorithm: Algorithm) {
+        if self.offset == 0 {
+            self.announced = Some(algorithm);
+            self.hashes = Some(Hashes::new(self.announced));
+        }
+    }
+
+    /// Objects that nothing needs any more once this state is saved: delete them then. Each is named by one state only;
+    /// one forgotten is found by the audit.
+    pub fn superseded(&self) -> &[String] {
+        &self.superseded
+    }
+
+    /// The text to keep.
+    pub fn to_text(&self) -> String {
+        let saved = Saved {
+            format: FORMAT,
+            key: self.key.clone(),
+            offset: self.offset,
+            announced: self.announced.map(|algorithm| algorithm.name().to_owned()),
+            midstates: self.hashes.iter().flat_map(Hashes::save).map(|state| hex(&state)).collect(),
+            multipart: self.multipart.clone(),
+            tail: self.tail.clone(),
+            superseded: self.superseded.clone(),
+        };
+        serde_json::to_string(&saved).expect("texts, numbers and lists of them always have a JSON form")
+    }
+
+    /// Reads [`UploadState::to_text`] back. A hash midstate of an unknown form is no error: the bytes are hashed again
+    /// if they can be read. A text of a newer format is [`BlobError::Internal`].
+    pub fn from_text(text: &str) -> Result<Self, BlobError> {
+        let broken = |what: String| BlobError::Internal(format!("saved upload state: {what}"));
+        let saved: Saved = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+        if saved.format != FORMAT {
+            return Err(broken(format!("format {} is not known to this program", saved.format)));
+        }
+        let announced = saved.announced.map(|name| name.parse()).transpose();
+        let announced = announced.map_err(|_| broken("unknown digest algorithm".to_owned()))?;
+        let midstates: Vec<Vec<u8>> = saved.midstates.iter().map(|text| unhex(text)).collect();
+        Ok(Self {
+            key: saved.key,
+            offset: saved.offset,
+            announced,
+            hashes: Hashes::load(midstates.iter().map(Vec::as_slice), announced),
+            multipart: saved.multipart,
+            tail: saved.tail,
+            superseded: saved.superseded,
+        })
+    }
+}
+
+/// The bytes of hexadecimal digits; nothing for anything else, which no hasher takes for a midstate.
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |letter: u8| (letter as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some((digit(*high)? << 4) | digit(*low)?),
+        _ => None,
+    });
+    bytes.collect::<Option<_>>().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_survives_its_text() {
+        let mut state = UploadState::new("k".repeat(32), Some(Algorithm::Sha512));
+        state.hashes.as_mut().expect("a new state").update(b"abc");
+        state.offset = 13;
+        state.multipart = Some(Multipart { id: "id".into(), part_bytes: 10, parts: vec!["\"etag\"".into()] });
+        state.tail = Some(Tail { key: "t".into(), bytes: 3 });
+        state.superseded = vec!["old".into()];
+        let read = UploadState::from_text(&state.to_text()).expect("its own text");
+        assert_eq!(read.to_text(), state.to_text());
+        let hashes = read.hashes.expect("known midstates");
+        assert_eq!(hashes.digest(Algorithm::Sha512), Some(roadstead_model::Digest::of(Algorithm::Sha512, b"abc")));
+    }
+
+    #[test]
+    fn an_unknown_midstate_is_hashed_again_and_an_unknown_format_is_refused() {
+        let text = UploadState::new("k".repeat(32), None).to_text();
+        let mut value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        value["midstates"] = serde_json::json!(["ff00"]);
+        assert!(UploadState::from_text(&value.to_string()).expect("readable").hashes.is_none());
+        value["format"] = serde_json::json!(2);
+        assert!(matches!(UploadState::from_text(&value.to_string()), Err(BlobError::Internal(_))));
+    }
+}

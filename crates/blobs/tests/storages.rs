@@ -1,0 +1,15 @@
+//! What a bucket promises, on both kinds of storage: always on a directory, on S3 when `ROADSTEAD_TEST_S3_ENDPOINT`,
+//! `ROADSTEAD_TEST_S3_ACCESS_KEY_ID` and `ROADSTEAD_TEST_S3_SECRET_ACCESS_KEY` name one.
+
+#[path = "storages/kinds.rs"]
+mod kinds;
+#[path = "storages/reading.rs"]
+mod reading;
+#[path = "storages/s3.rs"]
+mod s3;
+#[path = "storages/small.rs"]
+mod small;
+#[path = "storages/splits.rs"]
+mod splits;
+#[path = "storages/uploads.rs"]
+mod uploads;

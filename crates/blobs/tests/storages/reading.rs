@@ -1,0 +1,81 @@
+//! Bodies: exact lengths, ranges, and never a short one that looks whole.
+
+use bytes::Bytes;
+use http_body::Body as _;
+use roadstead_blobs::{BlobError, Bucket, UploadState};
+use roadstead_model::{Algorithm, Digest};
+
+use crate::kinds::{collect, content, directory, kinds};
+
+async fn store(bucket: &Bucket, whole: &Bytes) -> String {
+    let state = UploadState::new(bucket.fresh_key(), None);
+    let mut appender = bucket.append(state, Some(whole.len() as u64)).await.expect("begun");
+    appender.write(whole.clone()).await.expect("written");
+    appender.finish(&Digest::of(Algorithm::Sha256, whole)).await.expect("finished").key
+}
+
+#[tokio::test]
+async fn a_range_is_read_exactly_and_its_length_is_known_before() {
+    for kind in kinds().await {
+        let whole = content(700_001);
+        let key = store(&kind.bucket, &whole).await;
+        for range in [0..700_001, 0..1, 4095..4097, 262_143..524_289, 700_000..700_001, 5..5] {
+            let body = kind.bucket.read(&key, range.start as u64..range.end as u64).await.expect("found");
+            assert_eq!(body.size_hint().exact(), Some(range.len() as u64));
+            assert_eq!(collect(body).await.expect("read"), whole[range]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_missing() {
+    for kind in kinds().await {
+        let key = kind.bucket.fresh_key();
+        assert_eq!(kind.bucket.read(&key, 0..1).await.err(), Some(BlobError::Missing));
+        assert_eq!(kind.bucket.size(&key).await, Ok(None));
+        assert_eq!(kind.bucket.delete(&key).await, Ok(()));
+        assert!(matches!(kind.bucket.read("../x", 0..1).await, Err(BlobError::Refused(_))));
+    }
+}
+
+#[tokio::test]
+async fn an_object_shorter_than_promised_is_an_error() {
+    for kind in kinds().await {
+        let key = store(&kind.bucket, &content(1000)).await;
+        assert!(
+            matches!(kind.bucket.read(&key, 0..1001).await, Err(BlobError::Internal(_))),
+            "{}",
+            kind.bucket.kind_name()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_while_it_is_read_breaks_the_body() {
+    let kind = directory().await;
+    let key = store(&kind.bucket, &content(1_000_000)).await;
+    let body = kind.bucket.read(&key, 0..1_000_000).await.expect("found");
+    let folder = kind.folder.as_ref().expect("a directory").path().join("bucket/objects");
+    let file = folder.join(&key[..2]).join(&key[2..4]).join(&key);
+    std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(300_000)).expect("cut off");
+    assert!(matches!(collect(body).await, Err(BlobError::Internal(_))));
+}
+
+#[tokio::test]
+async fn a_download_holds_a_buffer_of_the_budget_only_as_long_as_its_bytes() {
+    let kind = directory().await;
+    let key = store(&kind.bucket, &content(1_000_000)).await;
+    let mut body = kind.bucket.read(&key, 0..1_000_000).await.expect("found");
+    let frame = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await;
+    let bytes = frame.expect("a frame").expect("read").into_data().expect("data");
+    assert_eq!(kind.budget.total() - kind.budget.free(), 256 << 10);
+    drop(bytes);
+    assert_eq!(kind.budget.total(), kind.budget.free());
+}
+
+#[tokio::test]
+async fn a_directory_gives_no_addresses() {
+    let kind = directory().await;
+    assert_eq!(kind.bucket.presign(&kind.bucket.fresh_key()).await, Ok(None));
+    assert_eq!((kind.bucket.kind_name(), kind.bucket.is_shared()), ("directory", false));
+}

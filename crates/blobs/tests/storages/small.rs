@@ -1,0 +1,43 @@
+//! Small objects: the mark that says whose bucket it is.
+
+use bytes::Bytes;
+use roadstead_blobs::BlobError;
+
+use crate::kinds::kinds;
+
+#[tokio::test]
+async fn only_one_of_two_marks_is_written() {
+    for kind in kinds().await {
+        let bucket = &kind.bucket;
+        let key = format!("marks/{}", bucket.fresh_key());
+        assert_eq!(bucket.get_small(&key).await, Ok(None));
+        assert_eq!(bucket.put_small(&key, Bytes::from_static(b"one"), true).await, Ok(true));
+        assert_eq!(bucket.put_small(&key, Bytes::from_static(b"two"), true).await, Ok(false));
+        assert_eq!(bucket.get_small(&key).await, Ok(Some(Bytes::from_static(b"one"))));
+        assert_eq!(bucket.put_small(&key, Bytes::from_static(b"three"), false).await, Ok(true));
+        assert_eq!(bucket.get_small(&key).await, Ok(Some(Bytes::from_static(b"three"))));
+        bucket.delete(&key).await.expect("deleted");
+        assert!(matches!(bucket.put_small("../outside", Bytes::new(), false).await, Err(BlobError::Refused(_))));
+        if let Some(folder) = kind.folder {
+            let left = std::fs::read_dir(folder.path().join("bucket/marks")).expect("the folder").count();
+            assert_eq!(left, 0, "drafts are left behind");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_working_bucket_passes_the_check_and_nothing_is_left_of_it() {
+    for kind in kinds().await {
+        assert_eq!(kind.bucket.check().await, Ok(()));
+        if let Some(folder) = kind.folder {
+            let mut folders = vec![folder.path().join("bucket")];
+            while let Some(folder) = folders.pop() {
+                for entry in std::fs::read_dir(folder).expect("a folder") {
+                    let entry = entry.expect("an entry");
+                    assert!(entry.file_type().expect("a type").is_dir(), "{:?} is left behind", entry.path());
+                    folders.push(entry.path());
+                }
+            }
+        }
+    }
+}

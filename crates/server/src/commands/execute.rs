@@ -1,0 +1,323 @@
+//! Commands as data, and what comes of them.
+
+use roadstead_access::{KeyError, Keys};
+use roadstead_db::registry::{self, NewRegistry, Registry};
+use roadstead_db::{Db, DbError};
+use roadstead_model::{ProjectName, RegistryName};
+use serde::{Deserialize, Serialize};
+
+/// Most rows that a list asks for at once.
+const PAGE: i64 = 500;
+
+/// Something to do to the data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Makes a registry.
+    RegistryCreate {
+        /// Its name.
+        name: String,
+        /// The project it belongs to.
+        project: String,
+        /// Anyone may pull.
+        public: bool,
+        /// Words about it.
+        description: String,
+    },
+    /// All registries.
+    RegistryList,
+    /// One registry.
+    RegistryShow {
+        /// Its name.
+        name: String,
+    },
+    /// Puts a registry into the trash.
+    RegistryDelete {
+        /// Its name.
+        name: String,
+    },
+    /// Makes an access key.
+    KeyCreate {
+        /// Whose it is.
+        person: String,
+        /// What it is for.
+        description: String,
+        /// Days after which it ends by itself.
+        days: Option<u32>,
+    },
+    /// Access keys of one person, or all.
+    KeyList {
+        /// Of this person only.
+        person: Option<String>,
+    },
+    /// Revokes an access key.
+    KeyRevoke {
+        /// Its id.
+        key_id: String,
+    },
+    /// Finds out whether the database answers, and what its clock says.
+    DatabaseTime,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A registry was made.
+    Created(RegistryView),
+    /// A registry.
+    Registry(RegistryView),
+    /// Registries by name.
+    Registries(Vec<RegistryView>),
+    /// A registry lies in the trash now.
+    Deleted(RegistryView),
+    /// An access key was made.
+    NewKey(NewKeyView),
+    /// Access keys by id.
+    Keys(Vec<KeyView>),
+    /// An access key was revoked.
+    Revoked {
+        /// Its id.
+        key_id: String,
+    },
+    /// The database's clock, microseconds since 1970.
+    DatabaseTime(i64),
+}
+
+/// Why a command was not carried out, in words.
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+/// A registry as commands show it. Times are microseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RegistryView {
+    /// Its name.
+    pub name: String,
+    /// The project it belongs to.
+    pub project: String,
+    /// `standard` or `image-cache`.
+    pub kind: String,
+    /// The bucket that its layers live in.
+    pub bucket: String,
+    /// Words about it.
+    pub description: String,
+    /// Anyone may pull.
+    pub public_pull: bool,
+    /// Repositories that hold an artifact.
+    pub repositories: i64,
+    /// Artifacts.
+    pub artifacts: i64,
+    /// Bytes that it stores.
+    pub bytes: i64,
+    /// When it was made.
+    pub created: i64,
+    /// It lies in the trash and is gone for good then.
+    pub trashed_until: Option<i64>,
+}
+
+/// A new access key.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NewKeyView {
+    /// User name for `docker login`.
+    pub key_id: String,
+    /// Password for `docker login`.
+    pub secret: String,
+    /// Whose it is.
+    pub person: String,
+}
+
+impl std::fmt::Debug for NewKeyView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKeyView").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+/// An access key as commands show it. Times are microseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyView {
+    /// User name for `docker login`.
+    pub key_id: String,
+    /// Whose it is.
+    pub person: String,
+    /// What it is for.
+    pub description: String,
+    /// When it was made.
+    pub created: i64,
+    /// When it was last used, to the hour.
+    pub used: Option<i64>,
+    /// When it ends by itself.
+    pub expires: Option<i64>,
+    /// When it was revoked.
+    pub revoked: Option<i64>,
+    /// Neither revoked nor expired.
+    pub living: bool,
+}
+
+/// What commands work on.
+#[derive(Clone)]
+pub struct Services {
+    /// The database.
+    pub db: Db,
+    /// Access keys.
+    pub keys: Keys,
+    /// Row of the bucket that a new registry gets; none when only keys and lists are asked for.
+    pub default_bucket: Option<i64>,
+    /// How long what is deleted can be restored, in microseconds.
+    pub trash_life: i64,
+}
+
+impl Command {
+    /// It needs to know the default bucket, so the bucket has to be opened for it.
+    pub fn needs_bucket(&self) -> bool {
+        matches!(self, Self::RegistryCreate { .. })
+    }
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// What is in the way, in words.
+pub async fn execute(services: &Services, command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::RegistryCreate { name, project, public, description } => {
+            create(services, &name, &project, public, description).await
+        }
+        Command::RegistryList => list(services).await,
+        Command::RegistryShow { name } => show(services, &registry_name(&name)?).await.map(Outcome::Registry),
+        Command::RegistryDelete { name } => delete(services, &name).await,
+        Command::KeyCreate { person, description, days } => {
+            let lifetime = days.map(|days| std::time::Duration::from_secs(u64::from(days) * 86_400));
+            let key = services.keys.create(&person, &description, lifetime).await.map_err(key_failure)?;
+            Ok(Outcome::NewKey(NewKeyView { key_id: key.key_id, secret: key.secret, person: key.person }))
+        }
+        Command::KeyList { person } => list_keys(services, person.as_deref()).await,
+        Command::KeyRevoke { key_id } => {
+            services.keys.revoke(&key_id).await.map_err(key_failure)?;
+            Ok(Outcome::Revoked { key_id })
+        }
+        Command::DatabaseTime => {
+            services.db.ping().await.map_err(database_failure)?;
+            services.db.now().await.map(Outcome::DatabaseTime).map_err(database_failure)
+        }
+    }
+}
+
+async fn create(
+    services: &Services,
+    name: &str,
+    project: &str,
+    public_pull: bool,
+    description: String,
+) -> Result<Outcome, Failure> {
+    let bucket = services.default_bucket.ok_or_else(|| Failure("the bucket is not open".to_owned()))?;
+    let project: ProjectName = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
+    let name = registry_name(name)?;
+    let private_id = roadstead_model::digest::hex(&rand::random::<[u8; 8]>());
+    let new = NewRegistry { project, name: name.clone(), bucket, private_id, description, public_pull };
+    match create_registry(&services.db, new).await.map_err(database_failure)? {
+        Some(_) => show(services, &name).await.map(Outcome::Created),
+        None => {
+            let trashed = show(services, &name).await.is_ok_and(|registry| registry.trashed_until.is_some());
+            let where_ =
+                if trashed { ": it lies in the trash, and keeps its name until it is gone for good" } else { "" };
+            Err(Failure(format!("there is a registry called {name} already{where_}")))
+        }
+    }
+}
+
+/// Makes a registry in a transaction of its own. `None`: the name is taken.
+///
+/// # Errors
+/// Of the database.
+pub async fn create_registry(db: &Db, new: NewRegistry) -> Result<Option<i64>, DbError> {
+    db.write(new, |tx, new| Box::pin(registry::create(tx, new))).await
+}
+
+async fn list(services: &Services) -> Result<Outcome, Failure> {
+    let mut all: Vec<RegistryView> = Vec::new();
+    loop {
+        let last = all.last().map_or("", |registry| registry.name.as_str());
+        let page = registry::list(&services.db, last, PAGE).await.map_err(database_failure)?;
+        let whole = page.len() as i64 == PAGE;
+        all.extend(page.into_iter().map(RegistryView::from));
+        if !whole {
+            return Ok(Outcome::Registries(all));
+        }
+    }
+}
+
+async fn show(services: &Services, name: &RegistryName) -> Result<RegistryView, Failure> {
+    let found = registry::show(&services.db, name).await.map_err(database_failure)?;
+    found.map(RegistryView::from).ok_or_else(|| no_registry(name))
+}
+
+async fn delete(services: &Services, name: &str) -> Result<Outcome, Failure> {
+    let name = registry_name(name)?;
+    let input = (name.clone(), services.trash_life);
+    let deleted =
+        services.db.write(input, |tx, (name, life)| Box::pin(registry::delete(tx, name, "command", *life))).await;
+    if deleted.map_err(database_failure)? {
+        return show(services, &name).await.map(Outcome::Deleted);
+    }
+    match show(services, &name).await {
+        Ok(_) => Err(Failure(format!("the registry {name} lies in the trash already"))),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn list_keys(services: &Services, person: Option<&str>) -> Result<Outcome, Failure> {
+    let mut all: Vec<KeyView> = Vec::new();
+    loop {
+        let last = all.last().map_or("", |key| key.key_id.as_str());
+        let page = services.keys.list(person, last, PAGE as u32).await.map_err(key_failure)?;
+        let whole = page.len() as i64 == PAGE;
+        all.extend(page.into_iter().map(|key| KeyView {
+            key_id: key.key_id,
+            person: key.person,
+            description: key.description,
+            created: key.created,
+            used: key.used,
+            expires: key.expires,
+            revoked: key.revoked,
+            living: key.living,
+        }));
+        if !whole {
+            return Ok(Outcome::Keys(all));
+        }
+    }
+}
+
+impl From<Registry> for RegistryView {
+    fn from(row: Registry) -> Self {
+        Self {
+            name: row.name,
+            project: row.project,
+            kind: row.kind,
+            bucket: row.bucket,
+            description: row.description,
+            public_pull: row.public_pull,
+            repositories: row.usage.repositories,
+            artifacts: row.usage.artifacts,
+            bytes: row.usage.bytes,
+            created: row.created,
+            trashed_until: row.trashed_until,
+        }
+    }
+}
+
+fn registry_name(name: &str) -> Result<RegistryName, Failure> {
+    name.parse().map_err(|error| Failure(format!("{name:?} is no name of a registry: {error}")))
+}
+
+fn no_registry(name: &RegistryName) -> Failure {
+    Failure(format!("there is no registry called {name}: `roadstead registry list` shows all"))
+}
+
+fn key_failure(error: KeyError) -> Failure {
+    Failure(error.to_string())
+}
+
+fn database_failure(error: DbError) -> Failure {
+    Failure(format!("the database: {error}"))
+}

@@ -1,0 +1,238 @@
+//! `serve`: everything is opened, answered for, and ended in order.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_access::{Clock, Entropy};
+use roadstead_http_oci::OciService;
+use roadstead_registry::Core;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::execute::Services;
+use crate::config::Config;
+use crate::control::Control;
+use crate::datadir::{DataDir, Lock};
+use crate::drain::Drain;
+use crate::first_start;
+use crate::front::{Doors, Front, Parts};
+use crate::health::Health;
+use crate::listener::{self, Terms, reachable};
+use crate::logs;
+use crate::metrics::Metrics;
+use crate::secret_key::secret_key;
+use crate::tls::{Certificates, RELOAD};
+use crate::wiring;
+
+/// How long background work rests when there is none.
+const REST: Duration = Duration::from_secs(5);
+
+/// Runs a node until it is told to end.
+///
+/// # Errors
+/// What kept it from starting, in words.
+pub async fn serve(config: Config) -> Result<(), String> {
+    logs::start(&config.log);
+    raise_open_files(&config);
+    let (mut signals, mut hang_up) = (Signals::new()?, listen_to(SignalKind::hangup())?);
+    let node = tokio::select! {
+        node = Node::start(&config) => node?,
+        () = signals.end() => return Ok(()),
+    };
+    println!("{}", node.greeting);
+    for line in node.addresses() {
+        println!("{line}");
+    }
+    let _ = std::io::stdout().flush();
+    loop {
+        tokio::select! {
+            () = signals.end() => break,
+            _ = hang_up.recv() => node.reload_certificates(),
+        }
+    }
+    tracing::info!("ending: no new requests, running ones are finished");
+    node.drain.begin();
+    tokio::select! {
+        whole = node.drain.finish(Duration::from_secs(config.limits.drain_seconds)) => {
+            if !whole {
+                tracing::warn!("limits.drain_seconds are over: the requests that still ran were cut off");
+            }
+        }
+        () = signals.end() => tracing::warn!("ended at once: the requests that still ran were cut off"),
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// A node that answers.
+pub struct Node {
+    /// Words for the person who started it.
+    pub greeting: String,
+    /// Ends it.
+    pub drain: Drain,
+    main: Vec<SocketAddr>,
+    figures: Option<SocketAddr>,
+    certificates: Option<Arc<Certificates>>,
+    _lock: Lock,
+}
+
+impl Node {
+    /// Opens everything and begins to answer.
+    ///
+    /// # Errors
+    /// In words.
+    pub async fn start(config: &Config) -> Result<Self, String> {
+        let data = DataDir::make(&config.general.data_dir).map_err(|error| error.to_string())?;
+        let lock = data.lock().map_err(|error| error.to_string())?;
+        let certificates = match (&config.tls.certificate, &config.tls.key) {
+            (Some(certificate), Some(key)) => Some(Arc::new(Certificates::open(certificate, key)?)),
+            _ => None,
+        };
+        let secret_key = secret_key(config, &data, &Entropy::system())?;
+
+        let drain = Drain::new();
+        let budget = wiring::memory_budget(config);
+        let db = wiring::open_database(config).await?;
+        let bucket = wiring::open_bucket(config, budget.clone()).await?;
+        let core = wiring::open_core(config, db.clone(), bucket.clone()).await?;
+        let access = wiring::open_access(config, db.clone(), &secret_key).await?;
+        let start = first_start::start(config, &core, access.keys()).await?;
+
+        let services = Services {
+            db: db.clone(),
+            keys: access.keys().clone(),
+            default_bucket: Some(core.default_bucket()),
+            trash_life: wiring::trash_life(config),
+        };
+        let control = Control::open(data.path())
+            .map_err(|error| format!("the control socket in {} can't be opened: {error}", data.path().display()))?;
+        drain.watch(control.serve(services, drain.clone()));
+
+        let metrics = Metrics::new(budget);
+        let health = Health::new(db, bucket, Clock::system(), drain.clone());
+        let front = Front::new(Parts {
+            oci: OciService::new(core.clone(), access.clone(), wiring::api_settings(config)),
+            access,
+            core: core.clone(),
+            health: health.clone(),
+            metrics: metrics.clone(),
+            trusted_proxies: config.general.trusted_proxies.clone(),
+            log_requests: config.log.access,
+        });
+        let terms = Terms::new(&config.limits, Arc::new(metrics), drain.clone());
+
+        let figures = match config.metrics.listen {
+            Some(address) => {
+                let (address, listener) = open(&[address])?.remove(0);
+                drain.watch(listener::serve(listener, None, front.door(Doors::Metrics), terms.clone()));
+                Some(address)
+            }
+            None => None,
+        };
+        let doors = if figures.is_some() { Doors::MainWithoutMetrics } else { Doors::Main };
+        let mut main = Vec::new();
+        for (address, listener) in open(&config.general.listen)? {
+            main.push(address);
+            drain.watch(listener::serve(listener, certificates.clone(), front.door(doors), terms.clone()));
+        }
+        start_background(&core, &health, certificates.clone(), &drain);
+
+        let host = match &config.general.external_url {
+            Some(url) => url.split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned(),
+            None => main.first().map_or_else(String::new, |address| reachable(*address).to_string()),
+        };
+        Ok(Self { greeting: start.greeting(&host), drain, main, figures, certificates, _lock: lock })
+    }
+
+    /// The addresses on which clients are answered, with their real ports.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.main
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let main = self.main.iter().map(|address| format!("listening on {scheme}://{address}"));
+        main.chain(self.figures.map(|address| format!("metrics on http://{address}/metrics"))).collect()
+    }
+
+    fn reload_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.reload_and_tell();
+        }
+    }
+}
+
+fn open(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, String> {
+    let address = |listener: TcpListener| match listener.local_addr() {
+        Ok(address) => Ok((address, listener)),
+        Err(error) => Err(format!("a listener has no address: {error}")),
+    };
+    listener::bind(addresses)?.into_iter().map(address).collect()
+}
+
+/// What runs beside the requests. It is dropped when the drain begins: each piece of it is a transaction, or harmless to
+/// do again.
+fn start_background(core: &Core, health: &Health, certificates: Option<Arc<Certificates>>, drain: &Drain) {
+    let until_drain = |work: futures::future::BoxFuture<'static, ()>| {
+        let begun = drain.clone();
+        drain.watch(async move {
+            tokio::select! {
+                () = begun.begun() => {}
+                () = work => {}
+            }
+        });
+    };
+    let core = core.clone();
+    until_drain(Box::pin(async move { core.maintain(REST).await }));
+    let health = health.clone();
+    until_drain(Box::pin(async move { health.probe_bucket().await }));
+    if let Some(certificates) = certificates {
+        until_drain(Box::pin(async move {
+            loop {
+                tokio::time::sleep(RELOAD).await;
+                certificates.reload_and_tell();
+            }
+        }));
+    }
+}
+
+/// The signals by which a supervisor or a person ends the program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+fn listen_to(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|error| format!("signals can't be listened to: {error}"))
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        Ok(Self { terminate: listen_to(SignalKind::terminate())?, interrupt: listen_to(SignalKind::interrupt())? })
+    }
+
+    /// Waits until the program is told to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Each connection and each layer that is read needs a descriptor; the usual limit of 1024 is for programs without many.
+fn raise_open_files(config: &Config) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if now < config.limits.connections.saturating_mul(2) {
+        tracing::warn!(open_files = now, "the limit of open files is lower than twice limits.connections");
+    }
+}

@@ -1,0 +1,75 @@
+//! Configuration: one table of settings ([`settings`]) from which the file reader, the environment reader, the typed
+//! [`Config`] and the reference page all come. Nothing else in the program reads a file or a variable.
+//!
+//! A flag wins over the environment, the environment over the file, the file over the default. What is unknown or
+//! wrong is refused before anything starts, all of it at once, in words that say what would be right.
+
+mod check;
+mod parser;
+mod reference;
+mod secret;
+mod settings;
+mod sources;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub use reference::reference;
+pub use secret::Secret;
+pub use settings::*;
+
+/// Where settings are looked for, apart from their defaults. A test gives its own; the program gives its process's.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`; without it `ROADSTEAD_CONFIG` is taken, and without that no file is read.
+    pub file: Option<PathBuf>,
+    /// The environment. Only names that begin with `ROADSTEAD_` are looked at.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Settings given as flags: name of the setting and its value.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    /// The environment of this process, and nothing else yet.
+    pub fn of_process() -> Self {
+        Self { environment: std::env::vars_os().collect(), ..Self::default() }
+    }
+}
+
+/// Everything that is wrong with a configuration, one sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct ConfigError(pub Vec<String>);
+
+fn list(problems: &[String]) -> String {
+    match problems {
+        [one] => format!("the configuration is wrong: {one}"),
+        many => format!("the configuration is wrong in {} places:\n  - {}", many.len(), many.join("\n  - ")),
+    }
+}
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// Every unknown name, every wrong value and every contradiction, together.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let (given, mut problems) = sources::gather(sources);
+        let config = settings::read(&given, &mut problems);
+        if let Some(config) = &config {
+            check::check(config, &mut problems);
+        }
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(problems)),
+        }
+    }
+
+    /// The directory that holds blobs when the bucket is a directory.
+    pub fn bucket_directory(&self) -> PathBuf {
+        self.bucket.path.clone().unwrap_or_else(|| self.general.data_dir.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Settings that are right each for itself and wrong together.
+
+use super::settings::{BucketType, Config, DatabaseAddress};
+
+/// Adds a sentence for each contradiction.
+pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
+    let mut refuse = |wrong: bool, words: &str| {
+        if wrong {
+            problems.push(words.to_owned());
+        }
+    };
+    let (general, bucket, tls) = (&config.general, &config.bucket, &config.tls);
+    refuse(
+        tls.certificate.is_some() && tls.key.is_none(),
+        "tls.certificate is set without tls.key: TLS needs both files",
+    );
+    refuse(
+        tls.key.is_some() && tls.certificate.is_none(),
+        "tls.key is set without tls.certificate: TLS needs both files",
+    );
+    refuse(
+        general.secret_key.is_some() && general.secret_key_file.is_some(),
+        "secret_key and secret_key_file are both set: keep one of them",
+    );
+    refuse(
+        general.region.is_some() && general.domain.is_none(),
+        "region is set without domain: it is used only in the host names under a domain",
+    );
+    let mut listen = general.listen.clone();
+    listen.sort();
+    let twice = listen.windows(2).any(|pair| pair[0] == pair[1] && pair[0].port() != 0);
+    refuse(twice, "listen names the same address twice");
+    refuse(
+        config.metrics.listen.is_some_and(|address| address.port() != 0 && listen.contains(&address)),
+        "metrics.listen is one of the addresses of listen: give it an address or a port of its own",
+    );
+    refuse(
+        config.initial.key_id.is_some() && config.initial.key_secret.is_none(),
+        "initial.key_id is set without initial.key_secret: set both, or neither to have them made up",
+    );
+    refuse(
+        config.initial.key_secret.is_some() && config.initial.key_id.is_none(),
+        "initial.key_secret is set without initial.key_id: set both, or neither to have them made up",
+    );
+    refuse(
+        config.limits.http2_connection_window_bytes < config.limits.http2_window_bytes,
+        "limits.http2_connection_window_bytes is smaller than limits.http2_window_bytes: a connection must hold one stream",
+    );
+    refuse(
+        config.limits.memory_mib < 2 * bucket.part_mib,
+        "bucket.part_mib is more than half of limits.memory_mib: uploads would wait for memory for ever",
+    );
+    refuse(
+        config.limits.blob_bytes > bucket.part_mib.saturating_mul(1 << 20).saturating_mul(640_000),
+        "limits.blob_bytes is more than parts of bucket.part_mib can hold: raise bucket.part_mib",
+    );
+    check_bucket(config, &mut refuse);
+    refuse(
+        matches!(config.database.url.as_ref().map(|url| url.expose()), Some(DatabaseAddress::Postgres(_)))
+            && bucket.kind == BucketType::Directory
+            && bucket.path.is_none()
+            && bucket.shared,
+        "bucket.shared is set without bucket.path: name the directory that all nodes share",
+    );
+}
+
+fn check_bucket(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    let bucket = &config.bucket;
+    let (directory, s3) = (bucket.kind == BucketType::Directory, bucket.kind == BucketType::S3);
+    refuse(!directory && bucket.name.is_none(), "bucket.kind is an object storage but bucket.name is not set");
+    refuse(!directory && bucket.path.is_some(), "bucket.path is set, but bucket.kind is not `directory`");
+    refuse(!directory && bucket.shared, "bucket.shared is set, but bucket.kind is not `directory`");
+    refuse(
+        directory && (bucket.name.is_some() || bucket.endpoint.is_some()),
+        "bucket.name or bucket.endpoint is set, but bucket.kind is `directory`: did you mean bucket.kind = \"s3\"?",
+    );
+    refuse(
+        bucket.access_key_id.is_some() != bucket.secret_access_key.is_some(),
+        "bucket.access_key_id and bucket.secret_access_key go together: set both, or neither to use the machine's own credentials",
+    );
+    refuse(!s3 && bucket.access_key_id.is_some(), "bucket.access_key_id is set, but bucket.kind is not `s3`");
+    refuse(!s3 && bucket.virtual_host_style, "bucket.virtual_host_style is set, but bucket.kind is not `s3`");
+    refuse(
+        bucket.session_token.is_some() && bucket.access_key_id.is_none(),
+        "bucket.session_token is set without bucket.access_key_id and bucket.secret_access_key",
+    );
+    refuse(
+        bucket.kind != BucketType::Gcs && bucket.google_credentials_file.is_some(),
+        "bucket.google_credentials_file is set, but bucket.kind is not `gcs`",
+    );
+    refuse(
+        bucket.kind == BucketType::Azure && bucket.azure_account.is_none(),
+        "bucket.kind is `azure` but bucket.azure_account is not set",
+    );
+    refuse(
+        bucket.kind != BucketType::Azure && (bucket.azure_account.is_some() || bucket.azure_access_key.is_some()),
+        "bucket.azure_account or bucket.azure_access_key is set, but bucket.kind is not `azure`",
+    );
+    refuse(
+        directory && bucket.signing_endpoint.is_some(),
+        "bucket.signing_endpoint is set, but bucket.kind is `directory`, which always streams",
+    );
+}

@@ -1,0 +1,231 @@
+//! The front door: every request gets an id, a place in the figures and a line in the log, and goes to who answers it.
+
+mod exchange;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use ipnet::IpNet;
+use roadstead_access::{Access, Presented};
+use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId};
+use roadstead_model::Place;
+use roadstead_registry::Core;
+use tracing::Instrument as _;
+
+use crate::health::Health;
+use crate::listener::{Peer, RequestBody, Respond};
+use crate::metrics::{MEDIA_TYPE, Metrics};
+use exchange::Exchange;
+pub use exchange::Recorded;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who may read `/metrics` on a listener, and what else it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doors {
+    /// A main listener: the API; figures for the access key of an administrator.
+    Main,
+    /// A main listener of a node that has a listener for figures.
+    MainWithoutMetrics,
+    /// The listener for figures: no API, no password.
+    Metrics,
+}
+
+/// What answers the requests of a listener.
+#[derive(Clone)]
+pub struct Front(Arc<Parts>);
+
+/// What the front door needs.
+pub struct Parts {
+    /// The API.
+    pub oci: OciService,
+    /// For the rights to `/metrics`.
+    pub access: Access,
+    /// For the rights to `/metrics`.
+    pub core: Core,
+    /// For `/readyz`.
+    pub health: Health,
+    /// The figures.
+    pub metrics: Metrics,
+    /// Proxies whose `X-Forwarded-For` is believed in the log.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Write a line for each request.
+    pub log_requests: bool,
+}
+
+impl Front {
+    /// The door of all listeners.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The door of one listener.
+    pub fn door(&self, doors: Doors) -> Door {
+        Door { front: self.clone(), doors }
+    }
+
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer, doors: Doors) -> Response<Body> {
+        if peer.head_too_large {
+            let mut answer =
+                plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large\n");
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return answer;
+        }
+        match (request.uri().path(), doors) {
+            ("/healthz", _) => reading(&request, || plain(StatusCode::OK, "ok\n")),
+            ("/readyz", _) => self.ready().await,
+            ("/metrics", Doors::Metrics) => reading(&request, || self.figures()),
+            ("/metrics", Doors::Main) => self.figures_for_administrators(&request).await,
+            (_, Doors::Metrics) | ("/metrics", Doors::MainWithoutMetrics) => not_found(),
+            (path, _) if OciService::serves(path) => {
+                let connection = Connection { remote: peer.remote, tls: peer.tls };
+                self.0.oci.handle(request, connection).await
+            }
+            _ => not_found(),
+        }
+    }
+
+    async fn ready(&self) -> Response<Body> {
+        match self.0.health.trouble().await.as_slice() {
+            [] => plain(StatusCode::OK, "ready\n"),
+            trouble => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", trouble.join("\n"))),
+        }
+    }
+
+    fn figures(&self) -> Response<Body> {
+        let mut answer = plain(StatusCode::OK, self.0.metrics.page());
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        answer
+    }
+
+    /// HTTP Basic with the living access key of an administrator: to all others there is nothing here.
+    async fn figures_for_administrators(&self, request: &Request<RequestBody>) -> Response<Body> {
+        let Some(authorization) = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
+            let mut answer = plain(StatusCode::UNAUTHORIZED, "sign in with the access key of an administrator\n");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"metrics\""));
+            return answer;
+        };
+        let Ok(caller) = self.0.access.authenticate(Some(authorization), "metrics").await else { return not_found() };
+        if caller.presented() != Presented::Basic {
+            return not_found();
+        }
+        // The facts of a key come with those of a place; no registry can have this name.
+        let (Ok(registry), Ok(repository)) = ("no-such-registry".parse(), "metrics".parse()) else {
+            return not_found();
+        };
+        match self.0.core.gate(&Place { registry, repository }, caller.key()).await {
+            Ok(gate) if gate.facts.key.as_ref().is_some_and(|key| key.living && key.administrator) => self.figures(),
+            _ => not_found(),
+        }
+    }
+}
+
+/// A [`Front`] as one listener shows it.
+#[derive(Clone)]
+pub struct Door {
+    front: Front,
+    doors: Doors,
+}
+
+impl Respond for Door {
+    type Body = Recorded;
+
+    fn respond(
+        &self,
+        mut request: Request<RequestBody>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Recorded>> + Send {
+        let Self { front, doors } = self.clone();
+        async move {
+            let id = request_id(request.headers());
+            let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
+            let mut exchange = Exchange::begin(&front.0.metrics, front.0.log_requests, &id, &request, remote);
+            request.extensions_mut().insert(RequestId(id.clone()));
+            let span = tracing::info_span!("http", request = %id);
+            let mut response = front.answer(request, peer, doors).instrument(span).await;
+            if let Ok(value) = HeaderValue::try_from(id) {
+                response.headers_mut().insert(REQUEST_ID, value);
+            }
+            let key = response.extensions_mut().remove::<CallerLabel>();
+            exchange.answered(response.status(), key.map(|CallerLabel(key)| key));
+            response.map(|body| exchange.record(body))
+        }
+    }
+}
+
+/// A client's own id when it is sane, else a new one of 128 random bits.
+fn request_id(headers: &HeaderMap) -> String {
+    let sane = |id: &&str| {
+        (1..=128).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/'))
+    };
+    let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
+    own.map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned)
+}
+
+/// Who asks, for the log: the last address that a trusted proxy did not have from another one.
+fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let chain: Vec<IpAddr> = lists.flat_map(|list| list.split(',')).map_while(|one| one.trim().parse().ok()).collect();
+    chain.iter().rev().find(|address| !is_trusted(address)).or(chain.first()).copied().unwrap_or(peer)
+}
+
+fn reading(request: &Request<RequestBody>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer();
+    }
+    plain(StatusCode::METHOD_NOT_ALLOWED, "this path knows GET and HEAD\n")
+}
+
+fn not_found() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "there is nothing at this path\n")
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(text.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_sane_id_of_the_client_is_kept_and_any_other_is_replaced() {
+        assert_eq!(request_id(&headers("x-request-id", &["a-1.B_2"])), "a-1.B_2");
+        let long = "x".repeat(129);
+        for wrong in ["", "a b", "a\"b", long.as_str()] {
+            let id = request_id(&headers("x-request-id", &[wrong]));
+            assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        }
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_who_the_client_is() {
+        let trusted = ["10.0.0.0/8".parse().expect("a network")];
+        let [proxy, client] = ["10.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        let forwarded = headers("x-forwarded-for", &["203.0.113.9, 192.0.2.1", "10.0.0.7"]);
+        assert_eq!(client_of(proxy, &forwarded, &trusted), client);
+        assert_eq!(client_of(client, &forwarded, &trusted), client, "a stranger's words count for nothing");
+        assert_eq!(client_of(proxy, &HeaderMap::new(), &trusted), proxy);
+    }
+}

@@ -1,0 +1,126 @@
+//! One request from its headers to the last byte of its answer, for the log and the figures.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body::{Frame, SizeHint};
+use roadstead_blobs::BlobError;
+use roadstead_http_oci::Body;
+use tokio::time::Instant;
+
+use crate::metrics::{Metrics, method_label, route_label};
+
+/// What is known of a request so far. It is told when this is dropped: after the answer, or when the client has left.
+pub(super) struct Exchange {
+    metrics: Metrics,
+    logged: Option<Line>,
+    begun: Instant,
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    bytes: u64,
+}
+
+/// What the log says beyond the figures.
+struct Line {
+    id: String,
+    method: http::Method,
+    path: String,
+    remote: IpAddr,
+    key: Option<String>,
+    failure: Option<String>,
+}
+
+impl Exchange {
+    pub(super) fn begin<B>(metrics: &Metrics, log: bool, id: &str, request: &Request<B>, remote: IpAddr) -> Self {
+        let (method, path) = (request.method(), request.uri().path());
+        let route = route_label(path);
+        metrics.begin(route);
+        let line = || Line {
+            id: id.to_owned(),
+            method: method.clone(),
+            path: path.to_owned(),
+            remote,
+            key: None,
+            failure: None,
+        };
+        Self {
+            metrics: metrics.clone(),
+            logged: log.then(line),
+            begun: Instant::now(),
+            method: method_label(method),
+            route,
+            status: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn answered(&mut self, status: StatusCode, key: Option<String>) {
+        self.status = status.as_u16();
+        if let Some(line) = &mut self.logged {
+            line.key = key;
+        }
+    }
+
+    pub(super) fn record(self, body: Body) -> Recorded {
+        Recorded { body, exchange: self }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let duration = self.begun.elapsed();
+        self.metrics.end(self.method, self.route, self.status, duration);
+        let Some(line) = &self.logged else { return };
+        let failure = line.failure.as_deref().or((self.status == 0).then_some("the client left before the answer"));
+        tracing::info!(
+            target: "roadstead_server::access",
+            request = line.id,
+            method = %line.method,
+            path = line.path,
+            status = self.status,
+            bytes = self.bytes,
+            seconds = duration.as_secs_f64(),
+            remote = %line.remote,
+            key = line.key,
+            failure,
+        );
+    }
+}
+
+/// The body of an answer that counts what is taken from it.
+pub struct Recorded {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = BlobError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BlobError>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => this.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(line) = &mut this.exchange.logged {
+                    line.failure = Some(format!("the answer broke off: {error}"));
+                }
+            }
+            _ => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,244 @@
+//! The socket of a connection with clocks and bounds.
+//!
+//! Reading: a request's headers must come within their time and size, and a connection that does nothing is closed.
+//! Writing: a client that takes nothing for the idle time is closed. While a request runs, reading has no clock here:
+//! its body has one of its own.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::Meter;
+use super::flow::Flow;
+use crate::config::Limits;
+
+const HTTP2_PREFACE: &[u8; 4] = b"PRI ";
+/// Fewer bytes are no part of an answer, but a ping.
+const PING_BYTES: usize = 64;
+/// How long a client whose headers were too large may go on sending them.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A stream of bytes, guarded.
+pub(super) struct Guarded<S> {
+    stream: S,
+    flow: Arc<Flow>,
+    meter: Arc<dyn Meter>,
+    head_limit: u64,
+    head_time: Duration,
+    keep_alive: Duration,
+    idle: Duration,
+    start: ([u8; 4], usize),
+    phase: Phase,
+    seen: u64,
+    read_clock: Clock,
+    write_clock: Clock,
+    lingering: Option<Instant>,
+    progress: Instant,
+}
+
+/// What the client is expected to send.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Nothing, or the first byte of a request.
+    Idle { since: Instant },
+    /// The rest of a request's headers, of which so many bytes are here.
+    Head { since: Instant, bytes: u64 },
+    /// A request runs.
+    Busy,
+}
+
+/// A deadline that costs nothing until something waits.
+#[derive(Default)]
+struct Clock {
+    deadline: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if self.deadline != Some(deadline) {
+            self.deadline = Some(deadline);
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(context)
+    }
+}
+
+impl<S> Guarded<S> {
+    pub(super) fn new(stream: S, flow: Arc<Flow>, limits: &Limits, meter: Arc<dyn Meter>) -> Self {
+        Self {
+            stream,
+            flow,
+            meter,
+            head_limit: limits.header_bytes,
+            head_time: Duration::from_secs(limits.header_seconds),
+            keep_alive: Duration::from_secs(limits.keep_alive_seconds),
+            idle: Duration::from_secs(limits.idle_seconds),
+            start: ([0; 4], 0),
+            phase: Phase::Idle { since: Instant::now() },
+            seen: 0,
+            read_clock: Clock::default(),
+            write_clock: Clock::default(),
+            lingering: None,
+            progress: Instant::now(),
+        }
+    }
+
+    fn observe(&mut self) {
+        let (busy, begun) = (self.flow.is_busy(), self.flow.begun());
+        self.phase = match self.phase {
+            _ if busy => Phase::Busy,
+            Phase::Busy => Phase::Idle { since: Instant::now() },
+            _ if begun != self.seen => Phase::Idle { since: Instant::now() },
+            Phase::Head { since, .. } if self.flow.is_http2() => Phase::Idle { since },
+            same => same,
+        };
+        self.seen = begun;
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        self.meter.received(bytes.len() as u64);
+        let (start, known) = &mut self.start;
+        if *known < start.len() {
+            let more = bytes.len().min(start.len() - *known);
+            start[*known..*known + more].copy_from_slice(&bytes[..more]);
+            *known += more;
+            if start == HTTP2_PREFACE {
+                self.flow.set_http2();
+            }
+        }
+        let more = bytes.len() as u64;
+        self.phase = match self.phase {
+            Phase::Idle { .. } if more > 0 && !self.flow.is_http2() => {
+                Phase::Head { since: Instant::now(), bytes: more }
+            }
+            Phase::Head { since, bytes } => Phase::Head { since, bytes: bytes + more },
+            same => same,
+        };
+    }
+
+    /// Without progress until the deadline the connection ends.
+    fn stuck<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let deadline = self.write_clock.deadline.unwrap_or_else(|| Instant::now() + self.idle);
+        ready!(self.write_clock.poll(deadline, context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")))
+    }
+
+    fn wrote(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
+        self.write_clock.deadline = None;
+        if let Ok(bytes) = result {
+            self.flow.wrote(bytes as u64);
+            self.meter.sent(bytes as u64);
+            if bytes >= PING_BYTES {
+                self.progress = Instant::now();
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    /// After headers that were too large: the rest is thrown away, so that the client gets to read its answer.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0; 4096];
+        loop {
+            let mut rest = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut rest))?;
+            if rest.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.observe();
+        if this.flow.head_is_cut() {
+            return this.poll_discard(context);
+        }
+        // hyper has parsed what it got before it asks for more: the headers are not complete, and large enough.
+        if matches!(this.phase, Phase::Head { bytes, .. } if bytes > this.head_limit) && buf.remaining() >= 4 {
+            // Their end is made up, so that a request comes out, which is then answered with 431.
+            this.flow.cut_head();
+            buf.put_slice(b"\r\n\r\n");
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(context, buf) {
+            Poll::Ready(Ok(())) => {
+                this.received(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let deadline = match this.phase {
+                    Phase::Busy => return Poll::Pending,
+                    // The end of an answer may still be on its way although its request is over.
+                    Phase::Idle { since } => since.max(this.progress) + this.keep_alive,
+                    Phase::Head { since, .. } => since + this.head_time,
+                };
+                ready!(this.read_clock.poll(deadline, context));
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends no request")))
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+            Poll::Ready(result) => this.wrote(result),
+            Poll::Pending => this.stuck(context),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_write_vectored(context, pieces) {
+            Poll::Ready(result) => this.wrote(result),
+            Poll::Pending => this.stuck(context),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_flush(context) {
+            Poll::Pending => this.stuck(context),
+            done => done,
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_shutdown(context) {
+            Poll::Pending => this.stuck(context),
+            Poll::Ready(Ok(())) if this.flow.head_is_cut() => {
+                // A close with unread bytes is a reset, which can destroy the answer on its way.
+                let deadline = *this.lingering.get_or_insert_with(|| Instant::now() + LINGER);
+                match this.poll_discard(context) {
+                    Poll::Pending => this.read_clock.poll(deadline, context).map(Ok),
+                    Poll::Ready(_) => Poll::Ready(Ok(())),
+                }
+            }
+            done => done,
+        }
+    }
+}

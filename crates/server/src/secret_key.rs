@@ -1,0 +1,111 @@
+//! The key that seals what the database keeps secret.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use roadstead_access::Entropy;
+
+use crate::config::{Config, DatabaseAddress, Secret};
+use crate::datadir::DataDir;
+
+/// The key as configured, or the one in `DATA_DIR/secret.key`, which is made when it is missing. The caller holds the
+/// data directory.
+///
+/// # Errors
+/// In words, when a file can't be read, written, or holds no key.
+pub fn secret_key(config: &Config, data: &DataDir, entropy: &Entropy) -> Result<Secret<[u8; 32]>, String> {
+    if let Some(key) = &config.general.secret_key {
+        return Ok(key.clone());
+    }
+    if let Some(path) = &config.general.secret_key_file {
+        return read(path, "secret_key_file")?
+            .ok_or_else(|| format!("secret_key_file = {}: there is no such file", path.display()));
+    }
+    let path = data.path().join("secret.key");
+    let shared = matches!(config.database.url.as_ref().map(Secret::expose), Some(DatabaseAddress::Postgres(_)));
+    let key = match read(&path, "the secret key")? {
+        Some(key) => key,
+        None => make(&path, entropy)?,
+    };
+    if shared {
+        tracing::warn!(
+            "secret_key is not configured: {} is used. Other nodes of this database need the same key",
+            path.display()
+        );
+    }
+    Ok(key)
+}
+
+fn read(path: &Path, name: &str) -> Result<Option<Secret<[u8; 32]>>, String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{name} ({}) can't be read: {error}", path.display())),
+    };
+    let key = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+    let wrong = || format!("{name} ({}) does not hold 32 bytes in base64", path.display());
+    Ok(Some(Secret::new(key.ok_or_else(wrong)?)))
+}
+
+fn make(path: &Path, entropy: &Entropy) -> Result<Secret<[u8; 32]>, String> {
+    let key = entropy.bytes::<32>();
+    let unfinished = path.with_extension("new");
+    // A start that was cut off in the middle leaves no half key behind.
+    let written = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        writeln!(file, "{}", STANDARD.encode(key))?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written()
+        .map_err(|error: std::io::Error| format!("the secret key {} can't be written: {error}", path.display()))?;
+    Ok(Secret::new(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::Sources;
+
+    fn config(flags: Vec<(&'static str, String)>) -> Config {
+        Config::load(&Sources { flags, ..Sources::default() }).expect("right")
+    }
+
+    #[test]
+    fn a_made_up_key_stays_the_same_and_is_its_owners_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = DataDir::make(directory.path()).expect("made");
+        let first = secret_key(&config(vec![]), &data, &Entropy::system()).expect("made");
+        let second = secret_key(&config(vec![]), &data, &Entropy::system()).expect("read");
+        assert!(first == second);
+        let mode = fs::metadata(directory.path().join("secret.key")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_configured_key_is_not_written_anywhere() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = DataDir::make(directory.path()).expect("made");
+        let config = config(vec![("secret_key", STANDARD.encode([7; 32]))]);
+        let key = secret_key(&config, &data, &Entropy::system()).expect("given");
+        assert_eq!(key.expose(), &[7; 32]);
+        assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 0);
+    }
+
+    #[test]
+    fn a_file_without_a_key_is_refused_in_words() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = DataDir::make(directory.path()).expect("made");
+        fs::write(directory.path().join("secret.key"), "hunter2").expect("written");
+        let error = secret_key(&config(vec![]), &data, &Entropy::system()).expect_err("refused");
+        assert!(error.contains("32 bytes") && !error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,167 @@
+//! From the configuration to open parts: database, bucket, rights, core.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use roadstead_access::{Access, AccessOptions};
+use roadstead_blobs::{AzureOptions, Bucket, BucketKind, BucketOptions, GcsOptions, MemoryBudget, S3Options};
+use roadstead_db::{DatabaseUrl, Db, Options};
+use roadstead_http_oci::{Naming, Settings};
+use roadstead_registry::Core;
+
+use crate::config::{BucketType, Config, DatabaseAddress, Secret};
+
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
+
+/// Opens the database and brings its tables up to date.
+///
+/// # Errors
+/// In words.
+pub async fn open_database(config: &Config) -> Result<Db, String> {
+    let options = Options {
+        url: database_url(config),
+        pool: usize::try_from(config.database.pool).unwrap_or(usize::MAX),
+        allow_fsync_off: config.database.allow_fsync_off,
+        clock_offset_micros: 0,
+        ca_certificates: ca_certificates(config)?,
+    };
+    Db::open(options).await.map_err(|error| format!("the database can't be opened: {error}"))
+}
+
+/// Where the database is.
+pub fn database_url(config: &Config) -> DatabaseUrl {
+    match config.database.url.as_ref().map(Secret::expose) {
+        None => DatabaseUrl::Sqlite(config.general.data_dir.join("roadstead.db")),
+        Some(DatabaseAddress::Sqlite(path)) => DatabaseUrl::Sqlite(path.clone()),
+        Some(DatabaseAddress::Postgres(url)) => DatabaseUrl::Postgres(url.clone()),
+    }
+}
+
+/// The memory that bodies share.
+pub fn memory_budget(config: &Config) -> MemoryBudget {
+    MemoryBudget::new(u32::try_from(config.limits.memory_mib).unwrap_or(u32::MAX))
+}
+
+/// Opens the bucket; an object storage is not asked yet.
+///
+/// # Errors
+/// In words.
+pub async fn open_bucket(config: &Config, budget: MemoryBudget) -> Result<Bucket, String> {
+    let options = BucketOptions {
+        redirect: config.bucket.redirect,
+        presign_lifetime: Duration::from_secs(config.bucket.presign_seconds),
+        part_bytes: config.bucket.part_mib << 20,
+        proxy: config.outgoing.proxy.clone(),
+        ca_certificates: ca_certificates(config)?,
+        ..BucketOptions::new(bucket_kind(config)?)
+    };
+    Bucket::open(options, budget).await.map_err(|error| format!("the bucket can't be opened: {error}"))
+}
+
+fn bucket_kind(config: &Config) -> Result<BucketKind, String> {
+    let bucket = &config.bucket;
+    let name = || bucket.name.clone().unwrap_or_default();
+    let exposed = |secret: &Option<Secret<String>>| secret.as_ref().map(|secret| secret.expose().clone());
+    let (endpoint, signing_endpoint) = (bucket.endpoint.clone(), bucket.signing_endpoint.clone());
+    Ok(match bucket.kind {
+        BucketType::Directory => BucketKind::Directory { path: config.bucket_directory(), shared: bucket.shared },
+        BucketType::S3 => BucketKind::S3(S3Options {
+            name: name(),
+            endpoint,
+            signing_endpoint,
+            region: bucket.region.clone(),
+            access_key_id: bucket.access_key_id.clone(),
+            secret_access_key: exposed(&bucket.secret_access_key),
+            session_token: exposed(&bucket.session_token),
+            virtual_host_style: bucket.virtual_host_style,
+            settings: Vec::new(),
+        }),
+        BucketType::Gcs => BucketKind::Gcs(GcsOptions {
+            name: name(),
+            endpoint,
+            signing_endpoint,
+            service_account_key: match &bucket.google_credentials_file {
+                Some(path) => Some(read_text(path, "bucket.google_credentials_file")?),
+                None => None,
+            },
+            settings: Vec::new(),
+        }),
+        BucketType::Azure => BucketKind::Azure(AzureOptions {
+            container: name(),
+            account: bucket.azure_account.clone().unwrap_or_default(),
+            access_key: exposed(&bucket.azure_access_key),
+            endpoint,
+            signing_endpoint,
+            settings: Vec::new(),
+        }),
+    })
+}
+
+/// Opens rights over a database.
+///
+/// # Errors
+/// In words.
+pub async fn open_access(config: &Config, db: Db, secret_key: &Secret<[u8; 32]>) -> Result<Access, String> {
+    let options = AccessOptions {
+        token_lifetime: Duration::from_secs(config.token.lifetime_seconds),
+        refresh_lifetime: Duration::from_secs(config.token.refresh_days * 86_400),
+        ..AccessOptions::new(*secret_key.expose())
+    };
+    Access::open(db, options).await.map_err(|error| error.to_string())
+}
+
+/// Opens the core. The bucket must be the one that the database names.
+///
+/// # Errors
+/// In words.
+pub async fn open_core(config: &Config, db: Db, bucket: Bucket) -> Result<Core, String> {
+    let micros = |count: u64, unit: i64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(unit);
+    let options = roadstead_registry::Options {
+        blob_bytes: config.limits.blob_bytes,
+        upload_life: micros(config.limits.upload_hours, 3600 * SECOND),
+        collect_grace: micros(config.gc.grace_seconds, SECOND),
+        recovery_window: micros(config.gc.recovery_days, DAY),
+        trash_life: trash_life(config),
+        require_blobs: config.manifests.require_blobs,
+        ..roadstead_registry::Options::default()
+    };
+    // What was unavailable or refused says why in its details; its short form is for clients.
+    Core::open(db, bucket, options).await.map_err(|error| match error {
+        roadstead_registry::Error::Unavailable(why) => format!("the bucket or the database can't be used: {why}"),
+        roadstead_registry::Error::Internal(why) => format!("internal error: {why}"),
+        other => other.to_string(),
+    })
+}
+
+/// How long what was deleted can be restored, in microseconds.
+pub fn trash_life(config: &Config) -> i64 {
+    i64::try_from(config.trash.days).unwrap_or(i64::MAX).saturating_mul(DAY)
+}
+
+/// What the API is told of the configuration.
+pub fn api_settings(config: &Config) -> Settings {
+    let general = &config.general;
+    Settings {
+        naming: Naming {
+            external: general.external_url.as_deref().and_then(Naming::parse_external),
+            domain: general.domain.clone(),
+            region: general.region.clone(),
+            trusted_proxies: general.trusted_proxies.clone(),
+        },
+        manifest_bytes: usize::try_from(config.limits.manifest_bytes).unwrap_or(usize::MAX),
+        redirect: config.bucket.redirect,
+    }
+}
+
+fn ca_certificates(config: &Config) -> Result<Vec<u8>, String> {
+    match &config.outgoing.ca_certificates {
+        Some(path) => read_text(path, "outgoing.ca_certificates").map(String::into_bytes),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn read_text(path: &Path, name: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{name} = {} can't be read: {error}", path.display()))
+}

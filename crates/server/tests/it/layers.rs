@@ -1,0 +1,117 @@
+//! Who may use whom (ARCHITECTURE.md): nothing points up, and only `db` speaks SQL.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+const OURS: &str = "roadstead-";
+
+/// Each crate with those of ours that it may use. A new crate must be entered here.
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("model", &[]),
+    ("db", &["model"]),
+    ("blobs", &["model"]),
+    ("access", &["model", "db"]),
+    ("registry", &["model", "db", "blobs"]),
+    ("http-oci", &["model", "db", "blobs", "access", "registry"]),
+    ("server", &["model", "db", "blobs", "access", "registry", "http-oci"]),
+    ("testkit", &[]),
+];
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().no_deps().other_options(["--offline".to_owned()]).exec().unwrap()
+}
+
+/// Names of direct dependencies by crate, both without our prefix.
+fn dependencies(kinds: &[DependencyKind]) -> BTreeMap<String, BTreeSet<String>> {
+    let short = |name: &str| name.strip_prefix(OURS).unwrap_or(name).to_owned();
+    let of = |package: &cargo_metadata::Package| {
+        let used = package.dependencies.iter().filter(|dependency| kinds.contains(&dependency.kind));
+        used.map(|dependency| short(&dependency.name)).collect()
+    };
+    metadata().workspace_packages().iter().map(|package| (short(&package.name), of(package))).collect()
+}
+
+#[test]
+fn nothing_points_up() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_USE.into_iter().collect();
+    let names: BTreeSet<&str> = allowed.keys().copied().collect();
+    for (name, used) in dependencies(&[DependencyKind::Normal, DependencyKind::Build]) {
+        let Some(allowed) = allowed.get(name.as_str()) else { panic!("the crate {name} has no place in MAY_USE") };
+        for used in used.iter().filter(|used| names.contains(used.as_str())) {
+            assert!(allowed.contains(&used.as_str()), "{name} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn the_test_kit_is_for_tests() {
+    for (name, used) in dependencies(&[DependencyKind::Normal, DependencyKind::Build]) {
+        assert!(!used.contains("testkit"), "{name} uses the test kit outside its tests");
+    }
+}
+
+#[test]
+fn only_db_speaks_to_a_database() {
+    for (name, used) in dependencies(&[DependencyKind::Normal, DependencyKind::Build]) {
+        for driver in ["rusqlite", "libsqlite3-sys", "tokio-postgres", "deadpool-postgres", "sqlx", "diesel"] {
+            assert!(["db", "testkit"].contains(&name.as_str()) || !used.contains(driver), "{name} uses {driver}");
+        }
+    }
+}
+
+#[test]
+fn only_the_web_crates_know_a_status_code() {
+    for (name, used) in dependencies(&[DependencyKind::Normal]) {
+        let web = ["http-oci", "server", "testkit"].contains(&name.as_str());
+        // `blobs` uses http-body for its bodies, and `object_store` brings its own client.
+        for library in ["http", "hyper", "hyper-util", "axum"] {
+            assert!(web || !used.contains(library), "{name} uses {library}");
+        }
+    }
+}
+
+#[test]
+fn only_db_holds_sql() {
+    for (path, text) in sources(&["db", "testkit"]) {
+        for sql in ["SELECT ", "INSERT INTO ", "DELETE FROM ", "CREATE TABLE "] {
+            assert!(!text.contains(sql), "{path} holds SQL: {sql}");
+        }
+    }
+}
+
+#[test]
+fn only_the_server_reads_the_environment() {
+    for (path, text) in sources(&["server", "testkit"]) {
+        for reading in ["env::var", "env::args", "env::vars"] {
+            assert!(!text.contains(reading), "{path} reads the environment");
+        }
+    }
+}
+
+/// The text of every source file of the crates but these, tests at the end of files left out.
+fn sources(but: &[&str]) -> Vec<(String, String)> {
+    let root = metadata().workspace_root.into_std_path_buf();
+    let mut found = Vec::new();
+    for (name, _) in MAY_USE.iter().filter(|(name, _)| !but.contains(name)) {
+        collect(&root.join("crates").join(name).join("src"), &mut found);
+    }
+    assert!(found.len() > 10, "the sources were not found in {}", root.display());
+    found
+}
+
+fn collect(dir: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            found.push((path.display().to_string(), text));
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The integration tests of the service: each talks to the real program over its socket.
+//!
+//! A test is named after what it holds: `c3_ranges` is protocol.md C3. The groups of the protocol run four times:
+//! `blobs::c3_ranges::directory::basic` (SQLite and a directory, the key with each request), `..::directory::token`
+//! (the token flow), `..::s3::basic` and `..::s3::token` (PostgreSQL and S3). See [`scene`].
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+mod blobs;
+mod catalog;
+mod commands;
+mod datasets;
+mod delete;
+mod errors;
+mod habits;
+mod invariants;
+mod layers;
+mod manifests_get;
+mod manifests_put;
+mod misc;
+mod mounts;
+mod names;
+mod nodes;
+mod older_suite;
+mod ping;
+mod referrers;
+mod restarts;
+mod scene;
+mod start;
+mod tags;
+mod tls;
+mod token;
+mod token_rights;
+mod uploads;
+mod uploads_digests;
+mod uploads_faults;

@@ -1,0 +1,203 @@
+//! protocol.md 2.6: what a token opens and what it does not; anonymous pull; the end of a token.
+
+use roadstead_testkit::{
+    Body, Login, Request, Server, Setup, content, digest,
+    http::with_parameter,
+    server::{KEY_ID, KEY_SECRET},
+    token::{Challenge, basic},
+};
+
+use crate::{
+    scene::{BINARY, Scene, Storage, conformance, on_both_engines},
+    token::{bearer, token},
+};
+
+conformance!(
+    t5_insufficient_scope,
+    t6_mount_with_and_without_right,
+    t9_catalog,
+    t10_push_and_pull_in_names,
+    t14_delete_and_star,
+    t15_token_of_another_repository,
+    t24_checked_at_the_start_only,
+);
+on_both_engines!(t1_anonymous_pull, t8_expired_token);
+
+/// protocol.md T5, 2.1, 4 #24: fewer actions than needed, but the key has the right: 401 insufficient_scope that
+/// names what is needed, and the client recovers.
+fn t5_insufficient_scope(t: &Scene) {
+    let pull = token(t, &[&format!("repository:{}:pull", t.repo)]);
+    bearer(t, "HEAD", &t.at("manifests/v1"), &pull).expect(404);
+    let challenge = Challenge::of(&bearer(t, "POST", &t.at("blobs/uploads/"), &pull));
+    assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
+    assert_eq!(challenge.scope, Some(format!("repository:{}:pull,push", t.repo)));
+    let push = token(t, &[challenge.scope.as_deref().unwrap()]);
+    bearer(t, "POST", &t.at("blobs/uploads/"), &push).expect(202);
+    let none = token(t, &[]);
+    bearer(t, "GET", "/v2/", &none).expect(200);
+    let challenge = Challenge::of(&bearer(t, "GET", &t.at("manifests/v1"), &none));
+    assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
+    assert_eq!(challenge.scope, Some(format!("repository:{}:pull", t.repo)));
+}
+
+/// protocol.md T6, E2, 4 #2 (buildkit #2454): pull on the source in the token: 201. Without it: 401 for a better
+/// token, or 202; never another 4xx.
+fn t6_mount_with_and_without_right(t: &Scene) {
+    let source = t.another();
+    let bytes = content::random_bytes(100);
+    let digest = t.client.push_blob(&source, &bytes);
+    let [target_scope, source_scope] =
+        [format!("repository:{}:pull,push", t.repo), format!("repository:{source}:pull")];
+    let mount = t.at(&format!("blobs/uploads/?mount={digest}&from={source}"));
+    let without = bearer(t, "POST", &mount, &token(t, &[&target_scope]));
+    if without.expect_one_of(&[401, 202]).status == 401 {
+        let scope = Challenge::of(&without).scope.unwrap();
+        assert!(scope.contains(&source_scope) && scope.contains(&target_scope), "{scope}");
+    }
+    bearer(t, "POST", &mount, &token(t, &[&target_scope, &source_scope])).expect(201);
+}
+
+/// protocol.md T9, I2: `registry:catalog:*` opens it, nothing else does.
+fn t9_catalog(t: &Scene) {
+    bearer(t, "GET", "/v2/_catalog", &token(t, &["registry:catalog:*"])).expect(200);
+    let challenge = Challenge::of(&bearer(t, "GET", "/v2/_catalog", &token(t, &[])));
+    assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
+    assert_eq!(challenge.scope.as_deref(), Some("registry:catalog:*"));
+}
+
+/// protocol.md T10 and 4 #25 (jkube #2419).
+fn t10_push_and_pull_in_names(t: &Scene) {
+    for name in ["push", "pull", "a/push", "pull/x", "push-pull", "delete"] {
+        let repo = format!("{}/{name}", t.repo);
+        let token = token(t, &[&format!("repository:{repo}:pull,push")]);
+        bearer(t, "POST", &format!("/v2/{repo}/blobs/uploads/"), &token).expect(202);
+        let only = super::token::token(t, &[&format!("repository:{repo}:pull")]);
+        Challenge::of(&bearer(t, "POST", &format!("/v2/{repo}/blobs/uploads/"), &only));
+    }
+}
+
+/// protocol.md T14, 2.1, 2.5 (skopeo delete asks `*`): delete needs its own action; `*` is all of them.
+fn t14_delete_and_star(t: &Scene) {
+    for scope in ["delete", "*", "pull,delete", "pull,push,delete"] {
+        let named = t.client.push_image(&t.repo, "v1", &content::image(0));
+        let target = t.at(&format!("manifests/{named}"));
+        let weak = token(t, &[&format!("repository:{}:pull,push", t.repo)]);
+        let challenge = Challenge::of(&bearer(t, "DELETE", &target, &weak));
+        assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
+        assert_eq!(challenge.scope, Some(format!("repository:{}:delete", t.repo)));
+        let strong = token(t, &[&format!("repository:{}:{scope}", t.repo)]);
+        bearer(t, "DELETE", &target, &strong).expect(202);
+    }
+    let all = token(t, &[&format!("repository:{}:*", t.repo)]);
+    bearer(t, "POST", &t.at("blobs/uploads/"), &all).expect(202);
+    bearer(t, "GET", &t.at("tags/list"), &all).expect(200);
+}
+
+/// protocol.md T15: 401 with the scope of the repository that was asked.
+fn t15_token_of_another_repository(t: &Scene) {
+    let other = t.another();
+    t.client.push_image(&other, "v1", &content::image(0));
+    let mine = token(t, &[&format!("repository:{}:pull,push", t.repo)]);
+    let challenge = Challenge::of(&bearer(t, "GET", &format!("/v2/{other}/manifests/v1"), &mine));
+    assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
+    assert_eq!(challenge.scope, Some(format!("repository:{other}:pull")));
+    // Beginnings of names are other names.
+    let challenge = Challenge::of(&bearer(t, "GET", &format!("/v2/{}/x/manifests/v1", t.repo), &mine));
+    assert_eq!(challenge.scope, Some(format!("repository:{}/x:pull", t.repo)));
+}
+
+/// protocol.md 2.4: the whole of an upload with one token; each request is checked when it begins.
+fn t24_checked_at_the_start_only(t: &Scene) {
+    let token = token(t, &[&format!("repository:{}:pull,push", t.repo)]);
+    let bytes = content::random_bytes(100_000);
+    let send = |method: &str, target: &str, body: Body| {
+        t.client.send(Request::new(method, target).header("Authorization", &format!("Bearer {token}")).body(body))
+    };
+    let location = send("POST", &t.at("blobs/uploads/"), Body::None).expect(202).location_path();
+    let location = send("PATCH", &location, Body::streamed(&bytes)).expect(202).location_path();
+    send("PUT", &with_parameter(&location, "digest", &digest(&bytes)), Body::None).expect(201);
+}
+
+/// protocol.md T1, 4 #4, #5: a public and a private registry beside each other. The ping is 401 all the same;
+/// anonymous pull goes through an anonymous token; pushing does not; the private one is not to be seen.
+fn t1_anonymous_pull(storage: &Storage) {
+    let server = storage.start();
+    server.run(&["registry", "create", "open", "--public"]).ok();
+    let client = server.client();
+    let image = content::image(1);
+    client.push_image("open/app", "v1", &image);
+    client.push_image("conf/app", "v1", &image);
+
+    Challenge::of(&client.anonymous().get("/v2/"));
+    let challenge = Challenge::of(&client.anonymous().get("/v2/open/app/manifests/v1"));
+    assert_eq!(challenge.scope.as_deref(), Some("repository:open/app:pull"));
+    let nobody = client.logged_in(Login::AnonymousToken);
+    nobody.get("/v2/open/app/manifests/v1").expect(200).expect_body(&image.manifest.bytes);
+    assert_eq!(nobody.pull_blob("open/app", &digest(&image.blobs[1])), image.blobs[1]);
+    nobody.get("/v2/open/app/tags/list").expect(200);
+    nobody.get("/v2/open/app/manifests/none").expect_error(404, "MANIFEST_UNKNOWN");
+    // What a user agent calls itself changes nothing (zot #3991).
+    let compose = Request::new("GET", "/v2/open/app/manifests/v1").header("User-Agent", "docker/29.0 UpstreamClient(compose/2.40)");
+    nobody.send(compose).expect(200);
+    for target in ["/v2/open/app/blobs/uploads/", "/v2/conf/app/blobs/uploads/"] {
+        nobody.post(target).expect_one_of(&[401, 403]).error_code();
+    }
+    nobody.delete("/v2/open/app/manifests/v1").expect_one_of(&[401, 403]).error_code();
+    for target in ["/v2/conf/app/manifests/v1", "/v2/conf/app/tags/list"] {
+        nobody.get(target).expect_one_of(&[401, 403]).error_code();
+    }
+    client.get("/v2/conf/app/manifests/v1").expect(200);
+    client.logged_in(Login::Token(KEY_ID.to_owned(), KEY_SECRET.to_owned())).get("/v2/conf/app/manifests/v1").expect(200);
+    let catalog = nobody.get("/v2/_catalog");
+    assert!(!catalog.text().contains("conf/app"), "{catalog:?}");
+}
+
+/// protocol.md T8, 2.4, 4 #47: a token that runs out: 401 invalid_token at the next PATCH, and the session goes on
+/// with a new one. (Expiry allows a minute of skew, which is too long for a test; a revoked key ends at once.)
+fn t8_expired_token(storage: &Storage) {
+    let server = storage.start();
+    let created = server.run(&["key", "create", "-o", "json"]).ok().to_owned();
+    let key: serde_json::Value = serde_json::from_str(&created).unwrap_or_else(|error| panic!("{error}: {created}"));
+    let [id, secret] = ["key_id", "secret"].map(|name| key[name].as_str().unwrap().to_owned());
+    let second = server.client().logged_in(Login::Basic(id.clone(), secret.clone()));
+    let ask = Challenge::of(&second.anonymous().get("/v2/"));
+    let offline = format!("{}&offline_token=true", ask.target(&["repository:conf/app:pull,push"]));
+    let grant = second.send(Request::new("GET", &offline).header("Authorization", &basic(&id, &secret))).expect(200).json();
+    let bearer = format!("Bearer {}", grant["token"].as_str().unwrap());
+    let with_token = |method: &str, target: &str, body: &[u8]| {
+        let request = Request::new(method, target).header("Authorization", &bearer);
+        second.send(request.body(Body::Length(body.to_vec())))
+    };
+    let location = with_token("POST", "/v2/conf/app/blobs/uploads/", b"").expect(202).location_path();
+    let location = with_token("PATCH", &location, b"first").expect(202).location_path();
+
+    server.run(&["key", "revoke", &id]).ok();
+    let challenge = Challenge::of(&with_token("PATCH", &location, b" second"));
+    assert_eq!(challenge.error.as_deref(), Some("invalid_token"));
+    second.get("/v2/").expect(401);
+    let form = format!(
+        "grant_type=refresh_token&client_id=docker&service={}&refresh_token={}",
+        ask.service,
+        grant["refresh_token"].as_str().unwrap()
+    );
+    let refresh = Request::new("POST", "/token").header("Content-Type", "application/x-www-form-urlencoded");
+    second.anonymous().send(refresh.body(Body::Length(form.into_bytes()))).expect_one_of(&[400, 401]);
+
+    // Another key of the same right goes on where that one stopped.
+    let client = server.client();
+    client.get(&location).expect(204).expect_header("Range", "0-4");
+    let location = client.patch(&location, Some(5), b" second").expect(202).location_path();
+    client.put(&with_parameter(&location, "digest", &digest(b"first second")), b"").expect(201);
+}
+
+/// The lifetime of tokens is a setting, 12 hours at most.
+#[test]
+fn t22_lifetime() {
+    let server = Server::start(Setup::directory(BINARY).set("ROADSTEAD_TOKEN_LIFETIME_SECONDS", "120"));
+    let challenge = Challenge::of(&server.client().anonymous().get("/v2/"));
+    let request = Request::new("GET", &challenge.target(&[])).header("Authorization", &basic(KEY_ID, KEY_SECRET));
+    assert_eq!(server.client().send(request).expect(200).json()["expires_in"], 120);
+    let data = roadstead_testkit::process::directory("data");
+    let too_long = Setup::directory(BINARY).set("ROADSTEAD_TOKEN_LIFETIME_SECONDS", "43201").run(&data, &["serve"]);
+    assert!(too_long.refused().contains("lifetime"), "{too_long:?}");
+}

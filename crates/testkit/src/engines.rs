@@ -1,0 +1,49 @@
+//! Which of the outside engines this machine has, and the one line that says what was left out.
+
+use std::{io::Write, sync::Once};
+
+use crate::{Postgres, S3};
+
+/// Both of the scale-out engines: PostgreSQL and an S3.
+pub fn scale_out() -> Option<(&'static Postgres, &'static S3)> {
+    // Both are asked for, so that the line names both.
+    let (postgres, s3) = (Postgres::shared(), S3::shared());
+    if postgres.is_none() || s3.is_none() {
+        let missing = [(postgres.is_none(), "PostgreSQL"), (s3.is_none(), "SeaweedFS (`weed`)")];
+        let missing: Vec<&str> = missing.iter().filter(|m| m.0).map(|m| m.1).collect();
+        left_out(&missing.join(" and "));
+        return None;
+    }
+    postgres.zip(s3)
+}
+
+/// PostgreSQL alone.
+pub fn postgres() -> Option<&'static Postgres> {
+    let postgres = Postgres::shared();
+    if postgres.is_none() {
+        left_out("PostgreSQL");
+    }
+    postgres
+}
+
+/// S3 alone.
+pub fn s3() -> Option<&'static S3> {
+    let s3 = S3::shared();
+    if s3.is_none() {
+        left_out("SeaweedFS (`weed`)");
+    }
+    s3
+}
+
+/// Says once what is missing, past the capture of test output; or fails where everything is required.
+fn left_out(missing: &str) {
+    assert!(
+        std::env::var("ROADSTEAD_TEST_REQUIRE").as_deref() != Ok("all"),
+        "ROADSTEAD_TEST_REQUIRE=all, and this machine has no {missing}"
+    );
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let line = format!("\nleft out: the tests that need {missing} (not found; see CONTRIBUTING.md)\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    });
+}

@@ -1,0 +1,26 @@
+//! For tests: a running server, both databases, a real S3, a client that hides nothing, and content to push.
+//!
+//! Everything here panics with words instead of returning errors: its caller is a test, and a test has nobody to
+//! hand an error to. What a test process starts (servers, PostgreSQL, SeaweedFS) stops when the process ends in
+//! whatever way, see [`process`].
+
+pub mod client;
+pub mod content;
+pub mod engines;
+pub mod h2;
+pub mod http;
+pub mod postgres;
+pub mod process;
+pub mod s3;
+pub mod server;
+pub mod sigv4;
+pub mod token;
+pub mod wire;
+
+pub use client::{Client, Login};
+pub use content::{Algorithm, digest, random_bytes};
+pub use http::{Body, Request, Response};
+pub use postgres::Postgres;
+pub use process::until;
+pub use s3::S3;
+pub use server::{Cluster, Server, Setup};

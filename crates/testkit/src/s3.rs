@@ -1,0 +1,153 @@
+//! A real S3 for tests: SeaweedFS, one a test process, one bucket a test.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    http::{Request, Response},
+    process::{self, Output, Process, until},
+    sigv4, wire,
+};
+
+/// An S3 endpoint: SeaweedFS started here, or the one that `ROADSTEAD_TEST_S3_ENDPOINT` names (with
+/// `ROADSTEAD_TEST_S3_ACCESS_KEY_ID`, `ROADSTEAD_TEST_S3_SECRET_ACCESS_KEY` and `ROADSTEAD_TEST_S3_REGION`).
+pub struct S3 {
+    /// `http://HOST:PORT`, path style.
+    pub endpoint: String,
+    /// The access key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// The region to sign for.
+    pub region: String,
+    process: Option<Process>,
+}
+
+impl S3 {
+    /// The one of this test process, started at its first use. `None` when the machine has no `weed`.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<S3>> = OnceLock::new();
+        let given = |name: &str| std::env::var(format!("ROADSTEAD_TEST_S3_{name}")).ok();
+        SHARED
+            .get_or_init(|| match given("ENDPOINT") {
+                Some(endpoint) => Some(Self {
+                    endpoint: endpoint.trim_end_matches('/').to_owned(),
+                    access_key_id: given("ACCESS_KEY_ID").expect("ROADSTEAD_TEST_S3_ACCESS_KEY_ID"),
+                    secret_access_key: given("SECRET_ACCESS_KEY").expect("ROADSTEAD_TEST_S3_SECRET_ACCESS_KEY"),
+                    region: given("REGION").unwrap_or_else(|| "us-east-1".to_owned()),
+                    process: None,
+                }),
+                None => Self::start(),
+            })
+            .as_ref()
+    }
+
+    /// Starts a SeaweedFS of its own. `None` when the machine has no `weed`.
+    ///
+    /// # Panics
+    /// When it is there but makes no bucket.
+    pub fn start() -> Option<Self> {
+        let home = std::env::home_dir().unwrap_or_default();
+        // The second is where e2e/install puts it.
+        let tools = std::env::var_os("ROADSTEAD_TOOLS").map_or(home.join(".cache/roadstead-tools"), Into::into);
+        let weed = process::find_program("weed", &[tools.join("bin")])?;
+        let base = process::directory("s3");
+        let (key, secret) = ("roadstead-test", "roadstead-test-secret");
+        let config = serde_json::json!({"identities": [{
+            "name": "test",
+            "credentials": [{"accessKey": key, "secretKey": secret}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        }]});
+        let keys = base.join("keys.json");
+        std::fs::write(&keys, config.to_string()).expect("a file in a new directory");
+
+        let mut command = Command::new(weed);
+        // A bucket is a collection, and each collection gets volumes of its own: one each is enough here.
+        command.current_dir(&base).env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
+        command.args(["-logtostderr=true", "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
+        command.args(["-volume.max=4000", "-master.volumeSizeLimitMB=256", "-volume.minFreeSpace=0"]);
+        command.arg(format!("-dir={}", base.display())).arg(format!("-s3.config={}", keys.display()));
+        let s3_port = process::free_port();
+        command.arg(format!("-s3.port={s3_port}"));
+        for name in [
+            "s3.port.grpc",
+            "filer.port",
+            "filer.port.grpc",
+            "master.port",
+            "master.port.grpc",
+            "volume.port",
+            "volume.port.grpc",
+        ] {
+            command.arg(format!("-{name}={}", process::free_port()));
+        }
+        let process = Process::start(&command, "KILL", None, Output::default());
+        let mut this = Self {
+            endpoint: format!("http://127.0.0.1:{s3_port}"),
+            access_key_id: key.to_owned(),
+            secret_access_key: secret.to_owned(),
+            region: "us-east-1".to_owned(),
+            process: Some(process),
+        };
+        until("SeaweedFS makes a bucket", || {
+            let process = this.process.as_mut().expect("it was started just now");
+            assert!(process.exit_code().is_none(), "weed ended:\n{}", process.output.text());
+            this.send(Request::new("PUT", "/ready")).ok().filter(|answer| answer.status == 200)
+        });
+        Some(this)
+    }
+
+    fn address(&self) -> SocketAddr {
+        let host = self.host();
+        { host.to_socket_addrs().ok().and_then(|mut all| all.next()) }.unwrap_or_else(|| panic!("no address: {host}"))
+    }
+
+    fn host(&self) -> &str {
+        self.endpoint.strip_prefix("http://").expect("ROADSTEAD_TEST_S3_ENDPOINT is http://HOST:PORT")
+    }
+
+    fn send(&self, request: Request) -> Result<Response, wire::WireError> {
+        let request = sigv4::sign(request, self.host(), &self.region, &self.access_key_id, &self.secret_access_key);
+        wire::exchange(self.address(), &request)
+    }
+
+    /// A new bucket; its name.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn bucket(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}-{:08x}", std::process::id(), rand::random::<u32>());
+        let answer = self.send(Request::new("PUT", &format!("/{name}"))).expect("S3 answers");
+        assert_eq!(answer.status, 200, "PUT /{name}: {answer:?}");
+        name
+    }
+
+    /// The keys of all objects of a bucket (the first thousand).
+    ///
+    /// # Panics
+    /// When the bucket cannot be listed.
+    pub fn objects(&self, bucket: &str) -> Vec<String> {
+        let answer = self.send(Request::new("GET", &format!("/{bucket}?list-type=2"))).expect("S3 answers");
+        assert_eq!(answer.status, 200, "GET /{bucket}: {answer:?}");
+        let text = answer.text();
+        let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        keys.map(str::to_owned).collect()
+    }
+
+    /// Stops or resumes the SeaweedFS process (SIGSTOP, SIGCONT) or ends it (SIGKILL): the bucket is unreachable.
+    ///
+    /// # Panics
+    /// When it was not started here.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.as_mut().expect("only a SeaweedFS of the test kit").signal(signal);
+    }
+}
