@@ -28,6 +28,8 @@ pub struct AccessOptions {
     pub token_lifetime: Duration,
     /// How long a refresh token lives; one that is used when less than half of it is left lives as long again.
     pub refresh_lifetime: Duration,
+    /// Nobody needs to sign in: who comes without credentials may do everything. Off unless the operator says so.
+    pub open: bool,
     /// The node's clock.
     pub clock: Clock,
     /// Where keys and secrets come from.
@@ -41,6 +43,7 @@ impl AccessOptions {
             secret_key,
             token_lifetime: Duration::from_secs(3600),
             refresh_lifetime: Duration::from_secs(90 * 24 * 3600),
+            open: false,
             clock: Clock::system(),
             entropy: Entropy::system(),
         }
@@ -79,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) entropy: Entropy,
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
+    open: bool,
     /// Tokens whose signature was right, by their SHA-256.
     verified: Cache<[u8; 32], Arc<Verified>>,
     /// Keys whose use this node noted, or failed to note, in the last minutes.
@@ -98,7 +102,7 @@ impl Access {
     /// # Errors
     /// [`OpenError::Refused`] for a lifetime out of bounds or a secret key that does not open the signing keys that are there.
     pub async fn open(db: Db, options: AccessOptions) -> Result<Self, OpenError> {
-        let AccessOptions { secret_key, token_lifetime, refresh_lifetime, clock, entropy } = options;
+        let AccessOptions { secret_key, token_lifetime, refresh_lifetime, open, clock, entropy } = options;
         if !(60..=12 * 3600).contains(&token_lifetime.as_secs()) {
             return Err(OpenError::Refused(
                 "a token's lifetime must be from 60 seconds to 12 hours (43200)".to_owned(),
@@ -125,6 +129,7 @@ impl Access {
             entropy,
             token_lifetime,
             refresh_lifetime,
+            open,
             verified,
             noted,
         })))
@@ -146,10 +151,11 @@ impl Access {
     /// Basic credentials (unknown key id, wrong secret, key revoked or expired: all the same) and for schemes we don't know;
     /// `Unavailable` when the database can't be asked.
     pub async fn authenticate(&self, authorization: Option<&str>, service: &str) -> Result<Caller, Refusal> {
-        let Some(header) = authorization else { return Ok(Caller::nobody()) };
+        let without = || if self.0.open { Caller::anyone() } else { Caller::nobody() };
+        let Some(header) = authorization else { return Ok(without()) };
         match Authorization::parse(header) {
             Some(Authorization::Bearer(token)) => self.bearer(token, service).await,
-            Some(Authorization::Basic { id, secret }) if id.is_empty() && secret.is_empty() => Ok(Caller::nobody()),
+            Some(Authorization::Basic { id, secret }) if id.is_empty() && secret.is_empty() => Ok(without()),
             Some(Authorization::Basic { id, secret }) => {
                 let key = self.sign_in(&id, &secret).await?.ok_or(Refusal::Unauthenticated)?;
                 Ok(Caller::basic(key.id, &key.key_id))

@@ -14,6 +14,8 @@ pub struct Caller(Came);
 #[derive(Clone, Debug)]
 enum Came {
     Empty,
+    /// Without credentials, where none are asked for.
+    Open,
     Token(Arc<Verified>),
     Basic { key: i64, key_id: Arc<str> },
 }
@@ -27,12 +29,19 @@ pub enum Presented {
     Token,
     /// Key id and secret, which were right.
     Basic,
+    /// No credentials, and the region is open: none are asked for.
+    Open,
 }
 
 impl Caller {
     /// A request without credentials.
     pub fn nobody() -> Self {
         Self(Came::Empty)
+    }
+
+    /// A request without credentials to a region that is open.
+    pub(crate) fn anyone() -> Self {
+        Self(Came::Open)
     }
 
     pub(crate) fn token(verified: Arc<Verified>) -> Self {
@@ -47,6 +56,7 @@ impl Caller {
     pub fn presented(&self) -> Presented {
         match &self.0 {
             Came::Empty => Presented::Nothing,
+            Came::Open => Presented::Open,
             Came::Token(_) => Presented::Token,
             Came::Basic { .. } => Presented::Basic,
         }
@@ -55,7 +65,7 @@ impl Caller {
     /// The row of the access key that it came with or that its token was made for: what the facts of the request are read for.
     pub fn key(&self) -> Option<i64> {
         match &self.0 {
-            Came::Empty => None,
+            Came::Empty | Came::Open => None,
             Came::Token(token) => token.key,
             Came::Basic { key, .. } => Some(*key),
         }
@@ -64,7 +74,7 @@ impl Caller {
     /// The key id, for logs and for who did something; empty for anonymous callers.
     pub fn key_id(&self) -> &str {
         match &self.0 {
-            Came::Empty => "",
+            Came::Empty | Came::Open => "",
             Came::Token(token) => &token.subject,
             Came::Basic { key_id, .. } => key_id,
         }
@@ -75,7 +85,7 @@ impl Caller {
         match &self.0 {
             Came::Empty => false,
             Came::Token(token) => token.actions(place).contains(actions),
-            Came::Basic { .. } => true,
+            Came::Basic { .. } | Came::Open => true,
         }
     }
 
@@ -83,7 +93,7 @@ impl Caller {
         match &self.0 {
             Came::Empty => false,
             Came::Token(token) => token.catalog,
-            Came::Basic { .. } => true,
+            Came::Basic { .. } | Came::Open => true,
         }
     }
 }

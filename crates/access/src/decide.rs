@@ -106,6 +106,7 @@ pub enum Refusal {
 ///
 /// | caller | answer |
 /// | --- | --- |
+/// | anyone, where the region is open | the right of a system administrator |
 /// | nobody | `Unauthenticated`, also where anyone may pull: the client gets itself an anonymous token (protocol.md 2.1) |
 /// | a token or Basic whose key was revoked or has expired | `InvalidToken`, `Unauthenticated` |
 /// | an anonymous token, and it is more than anyone may do | `InsufficientScope`: signing in could help |
@@ -117,6 +118,7 @@ pub enum Refusal {
 pub fn decide(caller: &Caller, action: Action, target: Target<'_>, facts: &Facts) -> Result<(), Refusal> {
     let principal = match (caller.presented(), caller.key(), &facts.key) {
         (Presented::Nothing, ..) => return Err(Refusal::Unauthenticated),
+        (Presented::Open, ..) => Principal::Administrator,
         (_, None, _) => Principal::Anonymous,
         (_, Some(_), Some(key)) if key.living => Principal::of_key(key.administrator),
         (Presented::Token, ..) => return Err(Refusal::InvalidToken),
@@ -216,11 +218,14 @@ mod tests {
     /// Every caller on every registry, for every action: `ok`; `401` = Unauthenticated; `bad` = InvalidToken;
     /// `more` = InsufficientScope; `403` = Denied.
     ///
+    /// `open` comes without credentials to a region that is open, where none are asked for.
     /// `full` tokens name everything, `empty` ones nothing, `pull` ones pull, `push` ones push without pull, `other` ones everything
     /// on another repository. `basic` is key id and secret. `person` is a key of somebody without any role, `admin` of a system
     /// administrator, `dead` of one whose key was revoked or has expired, `gone` of one whose key has no row.
     const CELLS: &str = "
         caller        registry  Ping Pull ListTags ListReferrers MountFrom Push Delete Catalog
+        anyone-open   absent    ok   ok   ok       ok            ok        ok   ok     ok
+        anyone-open   private   ok   ok   ok       ok            ok        ok   ok     ok
         nobody        absent    401  401  401      401           401       401  401    401
         nobody        private   401  401  401      401           401       401  401    401
         nobody        public    401  401  401      401           401       401  401    401
@@ -282,6 +287,7 @@ mod tests {
         let other = Place { registry: "reg".parse().unwrap(), repository: "team/app2".parse().unwrap() };
         let access = match with {
             "" => return Caller::nobody(),
+            "open" => return Caller::anyone(),
             "basic" => return Caller::basic(7, "RSK"),
             "full" => vec![Access::repository(&place(), Actions::ALL), Access::catalog()],
             "pull" => vec![Access::repository(&place(), Actions::PULL)],

@@ -25,6 +25,8 @@ pub struct NewArtifact<'a> {
     pub blobs: &'a [i64],
     /// Who pushes it.
     pub by: &'a str,
+    /// How long a blob stays that it held as another media type and holds no more, microseconds.
+    pub grace: i64,
 }
 
 /// The row of the living artifact of these bytes, stored when there is none. A push that repeats one with another media
@@ -45,7 +47,7 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
             Ok(id)
         }
         Some((id, _)) => {
-            forget_contents(tx, id).await?;
+            // Before its contents: two pushes with two new types then come one after the other.
             tx.execute(
                 "UPDATE artifact SET media_type = $2, kind = $3, artifact_type = $4, subject = $5, referrer = $6, layer_size = $7,
                  pushed_at = {now}, pushed_by = $8 WHERE id = $1",
@@ -61,6 +63,7 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
                 ],
             )
             .await?;
+            forget_contents(tx, new, id).await?;
             store_contents(tx, new, id).await?;
             Ok(id)
         }
@@ -121,7 +124,7 @@ async fn is_first(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
     if tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_some() {
         return Ok(false);
     }
-    tx.execute("UPDATE repository SET mutable_tags = mutable_tags WHERE id = $1", params![repository]).await?;
+    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(())).await?;
     Ok(tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none())
 }
 
@@ -162,8 +165,21 @@ async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Resu
     tx.again_if_gone(held).map(drop)
 }
 
-async fn forget_contents(tx: &mut Tx<'_>, id: i64) -> Result<(), DbError> {
+async fn forget_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<(), DbError> {
     tx.execute("DELETE FROM artifact_edge WHERE artifact = $1", params![id]).await?;
+    let_go_of_blobs(tx, new.repository, id, new.grace).await
+}
+
+/// An artifact holds its blobs no more; the collector looks at them after `grace` microseconds, because somebody may just
+/// have been told that they are here.
+pub(crate) async fn let_go_of_blobs(tx: &mut Tx<'_>, repository: i64, id: i64, grace: i64) -> Result<(), DbError> {
+    let blobs = tx
+        .query("SELECT blob FROM artifact_blob WHERE artifact = $1 ORDER BY blob", params![id], |row| row.get::<i64>(0))
+        .await?;
+    // The review first, as the collector takes them.
+    for blob in blobs {
+        crate::blob::review_link(tx, repository, blob, grace).await?;
+    }
     tx.execute("DELETE FROM artifact_blob WHERE artifact = $1", params![id]).await.map(drop)
 }
 
@@ -235,17 +251,17 @@ pub async fn has_living_subject(tx: &mut Tx<'_>, artifact: i64) -> Result<bool, 
     Ok(living.is_some())
 }
 
-/// Row and digest of the living artifacts that refer to `subject`.
-pub async fn referring(tx: &mut Tx<'_>, repository: i64, subject: &Digest) -> Result<Vec<(i64, Digest)>, DbError> {
-    let rows = tx
+/// Digests of the living artifacts that refer to `subject`.
+pub async fn referring(tx: &mut Tx<'_>, repository: i64, subject: &Digest) -> Result<Vec<Digest>, DbError> {
+    let stored = tx
         .query(
-            "SELECT a.id, m.digest FROM artifact a JOIN manifest m ON m.id = a.manifest
+            "SELECT m.digest FROM artifact a JOIN manifest m ON m.id = a.manifest
              WHERE a.repository = $1 AND a.subject = $2 AND a.deletion IS NULL ORDER BY a.id",
             params![repository, subject.to_stored()],
-            |row| Ok((row.get::<i64>(0)?, row.get::<Vec<u8>>(1)?)),
+            |row| row.get::<Vec<u8>>(0),
         )
         .await?;
-    Ok(rows.into_iter().filter_map(|(id, stored)| Some((id, Digest::from_stored(&stored)?))).collect())
+    Ok(stored.iter().filter_map(|stored| Digest::from_stored(stored)).collect())
 }
 
 /// An entry of a referrers answer: its row and its descriptor as JSON.

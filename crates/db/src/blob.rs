@@ -117,11 +117,12 @@ pub(crate) async fn hold_for_artifacts(tx: &mut Tx<'_>, repository: i64, blob: i
     .await
 }
 
-/// Asks the collector to look at a link after `grace` microseconds.
+/// Asks the collector to look at a link after `grace` microseconds, or later where it was put off until later.
 pub async fn review_link(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Result<(), DbError> {
     tx.execute(
         "INSERT INTO link_review (repository, blob, due) VALUES ($1, $2, {now} + $3)
-         ON CONFLICT (repository, blob) DO UPDATE SET due = {now} + $3",
+         ON CONFLICT (repository, blob)
+         DO UPDATE SET due = CASE WHEN link_review.due > excluded.due THEN link_review.due ELSE excluded.due END",
         params![repository, blob, grace],
     )
     .await

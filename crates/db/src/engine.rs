@@ -1,7 +1,7 @@
 //! [`Db`], the database, and [`Tx`], a transaction in it: one SQL text and one behaviour on both engines.
 //!
 //! SQL text: `$n` placeholders; BIGINT, TEXT, BOOLEAN; the dialect tokens `{now}`, `{id}`, `{bytes}`, `{name}`, `{for_share}`,
-//! `{for_update}`, `{for_key_share}`, `{skip_locked}`. Cast sums to BIGINT: on PostgreSQL they are NUMERIC, which can't be read.
+//! `{for_update}`, `{for_no_key_update}`, `{for_key_share}`, `{skip_locked}`. Cast sums to BIGINT: on PostgreSQL they are NUMERIC, which can't be read.
 //!
 //! The rule of transactions: after a statement has failed the transaction is lost on both engines, whatever the body does
 //! with the error; [`Tx::try_execute`] is for the statement that may fail on a key and be gone on from. No network call, timer or lock is

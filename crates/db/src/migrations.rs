@@ -100,7 +100,7 @@ CREATE TABLE registry_blob (
     PRIMARY KEY (registry, blob)
 );
 CREATE INDEX registry_blob_blob ON registry_blob (blob);
--- `state` is the text of the blobs crate. A finished upload stays some minutes so that a repeated PUT is 201 again (protocol.md D19b).
+-- `state` is the text of the blobs crate. `ending`: what it stored is being taken away. A finished upload stays some minutes so that a repeated PUT is 201 again (protocol.md D19b).
 CREATE TABLE upload (
     id {name} PRIMARY KEY,
     repository BIGINT NOT NULL REFERENCES repository,
@@ -109,6 +109,7 @@ CREATE TABLE upload (
     state TEXT NOT NULL,
     epoch BIGINT NOT NULL,
     lease BIGINT NOT NULL,
+    ending BOOLEAN NOT NULL,
     begun BIGINT NOT NULL,
     touched BIGINT NOT NULL,
     finished {bytes}

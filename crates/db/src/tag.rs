@@ -15,20 +15,42 @@ pub async fn set(
     mutable: bool,
 ) -> Result<bool, DbError> {
     let (artifact, digest) = to;
-    let before = digest_of(tx, repository, name).await?;
+    // Locked, so that two pushes of one tag come one after the other and each writes into history what it replaced.
+    let before = tx
+        .query_opt(
+            "SELECT artifact FROM tag WHERE repository = $1 AND name = $2 {for_no_key_update}",
+            params![repository, name],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    if before.is_none() {
+        let made = tx
+            .execute(
+                "INSERT INTO tag (repository, name, artifact, since, set_by) VALUES ($1, $2, $3, {now}, $4)
+                 ON CONFLICT (repository, name) DO NOTHING",
+                params![repository, name, artifact, by],
+            )
+            .await?;
+        // None: another push made it in this moment.
+        if made == 0 {
+            return Err(tx.again());
+        }
+        record_change(tx, repository, name, None, Some(digest), "push", by, None).await?;
+        return Ok(true);
+    }
+    let replaced = if before == Some(artifact) { None } else { digest_of(tx, repository, name).await? };
     let moved = tx
         .execute(
-            "INSERT INTO tag (repository, name, artifact, since, set_by) VALUES ($1, $2, $3, {now}, $4)
-             ON CONFLICT (repository, name) DO UPDATE SET artifact = $3, since = {now}, set_by = $4
-             WHERE tag.artifact = $3 OR CAST($5 AS BOOLEAN)",
+            "UPDATE tag SET artifact = $3, since = {now}, set_by = $4
+             WHERE repository = $1 AND name = $2 AND (artifact = $3 OR CAST($5 AS BOOLEAN))",
             params![repository, name, artifact, by, mutable],
         )
         .await?;
     if moved == 0 {
         return Ok(false);
     }
-    if before.as_ref() != Some(digest) {
-        record_change(tx, repository, name, before.as_ref(), Some(digest), "push", by, None).await?;
+    if replaced.is_some() {
+        record_change(tx, repository, name, replaced.as_ref(), Some(digest), "push", by, None).await?;
     }
     Ok(true)
 }

@@ -72,7 +72,7 @@ pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<
     .await
 }
 
-/// Deletions whose time is over.
+/// Deletions whose time is over and which nothing is to follow into any more.
 pub async fn over(db: &Db, limit: i64) -> Result<Vec<i64>, DbError> {
     db.list("SELECT id FROM deletion WHERE until <= {now} ORDER BY until LIMIT $1", params![limit], |row| row.get(0))
         .await
@@ -87,8 +87,9 @@ pub enum Purge {
     Done,
 }
 
-/// One bounded step of taking a deletion apart whose time is over.
-pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64) -> Result<Purge, DbError> {
+/// One bounded step of taking a deletion apart whose time is over. The blobs that it lets go of stay for `grace`
+/// microseconds.
+pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64, grace: i64) -> Result<Purge, DbError> {
     let due = tx
         .query_opt("SELECT id FROM deletion WHERE id = $1 AND until <= {now} {for_update}", params![deletion], |_| {
             Ok(())
@@ -103,7 +104,7 @@ pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64) -> Result<Purge, 
         })
         .await?;
     for artifact in &artifacts {
-        take_apart(tx, *artifact).await?;
+        take_apart(tx, *artifact, grace).await?;
     }
     if !artifacts.is_empty() {
         return Ok(Purge::More);
@@ -112,24 +113,24 @@ pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64) -> Result<Purge, 
         .query_opt("SELECT id FROM repository WHERE deletion = $1 LIMIT 1", params![deletion], |row| row.get::<i64>(0))
         .await?;
     if let Some(repository) = repository {
-        empty_repository(tx, repository, limit).await?;
+        empty_repository(tx, repository, limit, grace).await?;
         return Ok(Purge::More);
     }
     let registry =
         tx.query_opt("SELECT id FROM registry WHERE deletion = $1", params![deletion], |row| row.get::<i64>(0)).await?;
     if let Some(registry) = registry {
-        return purge_registry(tx, registry, deletion, limit).await;
+        return purge_registry(tx, registry, deletion, limit, grace).await;
     }
     tx.execute("DELETE FROM deletion WHERE id = $1", params![deletion]).await?;
     Ok(Purge::Done)
 }
 
-async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i64) -> Result<Purge, DbError> {
+async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i64, grace: i64) -> Result<Purge, DbError> {
     let repository = tx
         .query_opt("SELECT id FROM repository WHERE registry = $1 LIMIT 1", params![registry], |row| row.get::<i64>(0))
         .await?;
     if let Some(repository) = repository {
-        empty_repository(tx, repository, limit).await?;
+        empty_repository(tx, repository, limit, grace).await?;
         return Ok(Purge::More);
     }
     // Earlier deletions in this registry have nothing left to bring back.
@@ -153,14 +154,14 @@ async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i6
 
 /// Takes up to `limit` artifacts and links of a repository apart, and the repository itself when nothing is left.
 /// Uploads that are still under way keep it until they have expired.
-async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64) -> Result<(), DbError> {
+async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i64) -> Result<(), DbError> {
     let artifacts = tx
         .query("SELECT id FROM artifact WHERE repository = $1 LIMIT $2", params![repository, limit], |row| {
             row.get::<i64>(0)
         })
         .await?;
     for artifact in &artifacts {
-        take_apart(tx, *artifact).await?;
+        take_apart(tx, *artifact, grace).await?;
     }
     if !artifacts.is_empty() {
         return Ok(());
@@ -181,7 +182,7 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64) -> Resul
 }
 
 /// Removes an artifact for good; what it held goes to the collector.
-async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
+async fn take_apart(tx: &mut Tx<'_>, artifact: i64, grace: i64) -> Result<(), DbError> {
     let row = tx
         .query_opt(
             "SELECT a.repository, a.manifest, r.registry FROM artifact a JOIN repository r ON r.id = a.repository WHERE a.id = $1",
@@ -190,14 +191,14 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
         )
         .await?;
     let Some((repository, manifest, registry)) = row else { return Ok(()) };
-    let blobs = tx
-        .query("DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob", params![artifact], |row| {
-            row.get::<i64>(0)
-        })
-        .await?;
-    for blob in blobs {
-        crate::blob::review_link(tx, repository, blob, 0).await?;
+    // One after the other in a repository: which of two is the last one would be known to neither.
+    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(())).await?;
+    let mine =
+        tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_update}", params![artifact], |_| Ok(())).await?;
+    if mine.is_none() {
+        return Ok(());
     }
+    crate::artifact::let_go_of_blobs(tx, repository, artifact, grace).await?;
     for table in [
         "DELETE FROM artifact_edge WHERE artifact = $1",
         "DELETE FROM deletion_step WHERE artifact = $1",
@@ -206,6 +207,8 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
     ] {
         tx.execute(table, params![artifact]).await?;
     }
+    // Locked before the look: two last ones of two repositories would leave it to each other.
+    tx.query_opt("SELECT id FROM manifest WHERE id = $1 {for_update}", params![manifest], |_| Ok(())).await?;
     let orphan = tx
         .execute(
             "DELETE FROM manifest WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM artifact WHERE manifest = $1)",
@@ -214,9 +217,16 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
         .await;
     // Somebody may have pushed these bytes in this moment.
     tx.again_if_gone(orphan)?;
-    let last = tx
-        .query_opt("SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1", params![repository], |_| Ok(()))
-        .await?
-        .is_none();
+    let last = is_without_artifacts(tx, repository).await?;
     event::change_usage(tx, registry, -i64::from(last), -1, 0).await
+}
+
+/// Whether a repository has no artifact any more. A push that is under way there is waited for only if it seems so.
+async fn is_without_artifacts(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
+    const ANY: &str = "SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1";
+    if tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_some() {
+        return Ok(false);
+    }
+    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_update}", params![repository], |_| Ok(())).await?;
+    Ok(tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none())
 }

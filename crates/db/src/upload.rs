@@ -10,9 +10,9 @@ use crate::{Db, DbError, Tx, params};
 /// Begins an upload.
 pub async fn begin(tx: &mut Tx<'_>, id: &str, repository: i64, bucket: i64, state: &str) -> Result<(), DbError> {
     tx.execute(
-        "INSERT INTO upload (id, repository, bucket, size, state, epoch, lease, begun, touched)
-         VALUES ($1, $2, $3, 0, $4, 0, 0, {now}, {now})",
-        params![id, repository, bucket, state],
+        "INSERT INTO upload (id, repository, bucket, size, state, epoch, lease, ending, begun, touched)
+         VALUES ($1, $2, $3, 0, $4, 0, 0, $5, {now}, {now})",
+        params![id, repository, bucket, state, false],
     )
     .await
     .map(drop)
@@ -32,8 +32,8 @@ pub struct Upload {
 /// Looks at an upload of a repository.
 pub async fn show(db: &Db, id: &str, repository: i64) -> Result<Option<Upload>, DbError> {
     db.query_opt(
-        "SELECT size, lease - {now}, finished FROM upload WHERE id = $1 AND repository = $2",
-        params![id, repository],
+        "SELECT size, lease - {now}, finished FROM upload WHERE id = $1 AND repository = $2 AND ending = $3",
+        params![id, repository, false],
         |row| {
             let finished = row.get::<Option<Vec<u8>>>(2)?.and_then(|stored| Digest::from_stored(&stored));
             Ok(Upload { size: row.get(0)?, leased: row.get(1)?, finished })
@@ -55,20 +55,31 @@ pub struct Claim {
     pub bucket: i64,
 }
 
-/// Claims an upload that nobody is writing to. `None`: there is none, it is finished, or somebody holds it. `alone`: this
+/// What an upload is claimed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To write to it or to finish it.
+    Write,
+    /// To take it and all that it stored away; also one that somebody began to take away.
+    End,
+}
+
+/// Claims an upload that nobody is writing to. `None`: there is none, it is over, or somebody holds it. `alone`: this
 /// process is the only one and knows that it does not write, so a lease is left over and counts for nothing.
 pub async fn claim(
     tx: &mut Tx<'_>,
     id: &str,
     repository: i64,
+    purpose: Purpose,
     lease: i64,
     alone: bool,
 ) -> Result<Option<Claim>, DbError> {
     tx.query_opt(
         "UPDATE upload SET epoch = epoch + 1, lease = {now} + $3, touched = {now}
          WHERE id = $1 AND repository = $2 AND finished IS NULL AND (lease <= {now} OR CAST($4 AS BOOLEAN))
+         AND (NOT ending OR CAST($5 AS BOOLEAN))
          RETURNING epoch, size, state, bucket",
-        params![id, repository, lease, alone],
+        params![id, repository, lease, alone, purpose == Purpose::End],
         |row| Ok(Claim { epoch: row.get(0)?, size: row.get(1)?, state: row.get(2)?, bucket: row.get(3)? }),
     )
     .await
@@ -94,11 +105,11 @@ pub async fn save(
     Ok(saved == 1)
 }
 
-/// Holds a claim for another `lease` microseconds. False: another writer has taken over.
+/// Holds a claim for another `lease` microseconds. False: it was given back, or another writer has taken over.
 pub async fn renew(tx: &mut Tx<'_>, id: &str, epoch: i64, lease: i64) -> Result<bool, DbError> {
     let renewed = tx
         .execute(
-            "UPDATE upload SET lease = {now} + $3, touched = {now} WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+            "UPDATE upload SET lease = {now} + $3, touched = {now} WHERE id = $1 AND epoch = $2 AND lease <> 0 AND finished IS NULL",
             params![id, epoch, lease],
         )
         .await?;
@@ -124,6 +135,18 @@ pub async fn finish(tx: &mut Tx<'_>, id: &str, epoch: i64, digest: &Digest, size
     Ok(finished == 1)
 }
 
+/// From here on nobody can write to the upload or finish it, so that what it stored can be taken away without a fear
+/// that another writer made a blob of it meanwhile. False: the claim is lost.
+pub async fn begin_end(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError> {
+    let begun = tx
+        .execute(
+            "UPDATE upload SET ending = $3 WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+            params![id, epoch, true],
+        )
+        .await?;
+    Ok(begun == 1)
+}
+
 /// Ends an upload for good; its row's claim must be held.
 pub async fn remove(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError> {
     tx.execute("DELETE FROM upload WHERE id = $1 AND epoch = $2", params![id, epoch]).await.map(|rows| rows == 1)
@@ -144,7 +167,7 @@ pub struct Idle {
 pub async fn idle(db: &Db, life: i64, finished_life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
     db.list(
         "SELECT id, repository, finished IS NOT NULL FROM upload
-         WHERE (finished IS NULL AND touched < {now} - $1 AND lease <= {now}) OR (finished IS NOT NULL AND touched < {now} - $2)
+         WHERE (finished IS NULL AND (ending OR touched < {now} - $1) AND lease <= {now}) OR (finished IS NOT NULL AND touched < {now} - $2)
          ORDER BY touched LIMIT $3",
         params![life, finished_life, limit],
         |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)?, finished: row.get(2)? }),

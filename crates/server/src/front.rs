@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use ipnet::IpNet;
 use roadstead_access::{Access, Presented};
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId};
-use roadstead_model::Place;
 use roadstead_registry::Core;
 use tracing::Instrument as _;
 
@@ -112,12 +111,8 @@ impl Front {
         if caller.presented() != Presented::Basic {
             return not_found();
         }
-        // The facts of a key come with those of a place; no registry can have this name.
-        let (Ok(registry), Ok(repository)) = ("no-such-registry".parse(), "metrics".parse()) else {
-            return not_found();
-        };
-        match self.0.core.gate(&Place { registry, repository }, caller.key()).await {
-            Ok(gate) if gate.facts.key.as_ref().is_some_and(|key| key.living && key.administrator) => self.figures(),
+        match self.0.core.facts_of(caller.key()).await {
+            Ok(facts) if facts.key.as_ref().is_some_and(|key| key.living && key.administrator) => self.figures(),
             _ => not_found(),
         }
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,32 +12,56 @@ use roadstead_access::Entropy;
 use crate::config::{Config, DatabaseAddress, Secret};
 use crate::datadir::DataDir;
 
-/// The key as configured, or the one in `DATA_DIR/secret.key`, which is made when it is missing. The caller holds the
-/// data directory.
+/// A key, if there is one, and where it comes from, for people.
+pub struct Found {
+    /// The key; none when the first start is to make it.
+    pub key: Option<Secret<[u8; 32]>>,
+    /// Where it is, or will be.
+    pub source: String,
+}
+
+/// The key as configured, or the one in `DATA_DIR/secret.key`. Makes nothing.
 ///
 /// # Errors
-/// In words, when a file can't be read, written, or holds no key.
-pub fn secret_key(config: &Config, data: &DataDir, entropy: &Entropy) -> Result<Secret<[u8; 32]>, String> {
+/// In words, when a file can't be read or holds no key.
+pub fn find(config: &Config, data: &DataDir) -> Result<Found, String> {
     if let Some(key) = &config.general.secret_key {
-        return Ok(key.clone());
+        return Ok(Found { key: Some(key.clone()), source: "configured".to_owned() });
     }
     if let Some(path) = &config.general.secret_key_file {
-        return read(path, "secret_key_file")?
-            .ok_or_else(|| format!("secret_key_file = {}: there is no such file", path.display()));
+        let missing = || format!("secret_key_file = {}: there is no such file", path.display());
+        let key = read(path, "secret_key_file")?.ok_or_else(missing)?;
+        return Ok(Found { key: Some(key), source: path.display().to_string() });
     }
-    let path = data.path().join("secret.key");
-    let shared = matches!(config.database.url.as_ref().map(Secret::expose), Some(DatabaseAddress::Postgres(_)));
-    let key = match read(&path, "the secret key")? {
+    let path = path_in(data);
+    let key = read(&path, "the secret key")?;
+    let source = path.display().to_string() + if key.is_none() { ", made by the first start" } else { "" };
+    Ok(Found { key, source })
+}
+
+/// As [`find`]; makes the key when there is none. The caller holds the data directory.
+///
+/// # Errors
+/// As [`find`], and when the key can't be written.
+pub fn find_or_make(config: &Config, data: &DataDir, entropy: &Entropy) -> Result<Secret<[u8; 32]>, String> {
+    let path = path_in(data);
+    let key = match find(config, data)?.key {
         Some(key) => key,
         None => make(&path, entropy)?,
     };
-    if shared {
+    let is_own = config.general.secret_key.is_none() && config.general.secret_key_file.is_none();
+    let shared = matches!(config.database.url.as_ref().map(Secret::expose), Some(DatabaseAddress::Postgres(_)));
+    if is_own && shared {
         tracing::warn!(
             "secret_key is not configured: {} is used. Other nodes of this database need the same key",
             path.display()
         );
     }
     Ok(key)
+}
+
+fn path_in(data: &DataDir) -> PathBuf {
+    data.path().join("secret.key")
 }
 
 fn read(path: &Path, name: &str) -> Result<Option<Secret<[u8; 32]>>, String> {
@@ -83,8 +107,8 @@ mod tests {
     fn a_made_up_key_stays_the_same_and_is_its_owners_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let data = DataDir::make(directory.path()).expect("made");
-        let first = secret_key(&config(vec![]), &data, &Entropy::system()).expect("made");
-        let second = secret_key(&config(vec![]), &data, &Entropy::system()).expect("read");
+        let first = find_or_make(&config(vec![]), &data, &Entropy::system()).expect("made");
+        let second = find_or_make(&config(vec![]), &data, &Entropy::system()).expect("read");
         assert!(first == second);
         let mode = fs::metadata(directory.path().join("secret.key")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -95,7 +119,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let data = DataDir::make(directory.path()).expect("made");
         let config = config(vec![("secret_key", STANDARD.encode([7; 32]))]);
-        let key = secret_key(&config, &data, &Entropy::system()).expect("given");
+        let key = find_or_make(&config, &data, &Entropy::system()).expect("given");
         assert_eq!(key.expose(), &[7; 32]);
         assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 0);
     }
@@ -105,7 +129,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let data = DataDir::make(directory.path()).expect("made");
         fs::write(directory.path().join("secret.key"), "hunter2").expect("written");
-        let error = secret_key(&config(vec![]), &data, &Entropy::system()).expect_err("refused");
+        let error = find_or_make(&config(vec![]), &data, &Entropy::system()).expect_err("refused");
         assert!(error.contains("32 bytes") && !error.contains("hunter2"), "{error}");
     }
 }

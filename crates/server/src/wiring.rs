@@ -104,9 +104,13 @@ fn bucket_kind(config: &Config) -> Result<BucketKind, String> {
 /// # Errors
 /// In words.
 pub async fn open_access(config: &Config, db: Db, secret_key: &Secret<[u8; 32]>) -> Result<Access, String> {
+    if config.access.open {
+        tracing::warn!("access.open is on: everyone who reaches this service may do everything");
+    }
     let options = AccessOptions {
         token_lifetime: Duration::from_secs(config.token.lifetime_seconds),
         refresh_lifetime: Duration::from_secs(config.token.refresh_days * 86_400),
+        open: config.access.open,
         ..AccessOptions::new(*secret_key.expose())
     };
     Access::open(db, options).await.map_err(|error| error.to_string())

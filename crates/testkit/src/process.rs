@@ -16,7 +16,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest that anything in a test may take. Reached only when something hangs.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// `$1` is the signal that ends the program when the test process is gone, the rest is the program. The inner shell
 /// says its process id and then becomes the program. `wait` gives the program's exit code, 128 + signal if killed.

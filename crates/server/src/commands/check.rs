@@ -6,11 +6,12 @@ use roadstead_access::Clock;
 use roadstead_db::DatabaseUrl;
 
 use super::execute::{Command, Outcome};
-use super::run::{Place, place};
 use crate::config::{BucketType, Config};
 use crate::control;
+use crate::datadir::{DataDir, DataDirError, Lock};
 use crate::health::{CLOCK_LIMIT, clock_offset};
 use crate::listener;
+use crate::secret_key;
 use crate::tls::Certificates;
 use crate::wiring;
 
@@ -18,16 +19,21 @@ use crate::wiring;
 pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
     let mut lines = Lines { trouble: false };
     lines.tell("configuration", Ok("read".to_owned()));
-    let place = place(config);
-    let running = matches!(place, Ok(Place::Server));
-    lines.tell("data directory", data_directory(config, &place));
+    let data = DataDir::make(&config.general.data_dir).and_then(|data| Ok((data.lock(), data)));
+    let running = matches!(data, Ok((Err(DataDirError::Held { .. }), _)));
+    lines.tell("data directory", data_directory(config, &data, running));
+    if let Ok((_, data)) = &data {
+        lines.tell("secret key", secret_key::find(config, data).map(|found| found.source));
+    }
+    // The addresses of a running server are taken: by itself.
     if !running {
         lines.tell("listen", listen(config));
     }
     if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
         lines.tell("certificate", Certificates::open(certificate, key).map(|_| "fits its key".to_owned()));
     }
-    let (database, clock) = if running { through_the_server(config).await } else { directly(config).await };
+    let embedded = matches!(wiring::database_url(config), DatabaseUrl::Sqlite(_));
+    let (database, clock) = if running && embedded { through_the_server(config).await } else { directly(config).await };
     lines.tell("database", database);
     if let Some(clock) = clock {
         lines.tell("clock", clock);
@@ -55,19 +61,24 @@ impl Lines {
 
 type Found = Result<String, String>;
 
-fn data_directory(config: &Config, place: &Result<Place, String>) -> Found {
+fn data_directory(
+    config: &Config,
+    data: &Result<(Result<Lock, DataDirError>, DataDir), DataDirError>,
+    running: bool,
+) -> Found {
     let path = config.general.data_dir.display();
-    match place {
-        Ok(Place::Server) => Ok(format!("{path}, in use by a running server")),
-        Ok(Place::Here(_)) => Ok(path.to_string()),
-        Err(words) => Err(words.clone()),
+    match data {
+        _ if running => Ok(format!("{path}, in use by a running server")),
+        Ok((Ok(_), _)) => Ok(path.to_string()),
+        Ok((Err(error), _)) | Err(error) => Err(error.to_string()),
     }
 }
 
 fn listen(config: &Config) -> Found {
-    listener::bind(&config.general.listen)?;
-    let addresses: Vec<_> = config.general.listen.iter().map(ToString::to_string).collect();
-    Ok(format!("{} can be had", addresses.join(", ")))
+    let addresses: Vec<_> = config.general.listen.iter().copied().chain(config.metrics.listen).collect();
+    listener::bind(&addresses)?;
+    let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    Ok(format!("{} can be had", names.join(", ")))
 }
 
 async fn through_the_server(config: &Config) -> (Found, Option<Found>) {

@@ -23,7 +23,7 @@ use crate::health::Health;
 use crate::listener::{self, Terms, reachable};
 use crate::logs;
 use crate::metrics::Metrics;
-use crate::secret_key::secret_key;
+use crate::secret_key;
 use crate::tls::{Certificates, RELOAD};
 use crate::wiring;
 
@@ -91,7 +91,7 @@ impl Node {
             (Some(certificate), Some(key)) => Some(Arc::new(Certificates::open(certificate, key)?)),
             _ => None,
         };
-        let secret_key = secret_key(config, &data, &Entropy::system())?;
+        let secret_key = secret_key::find_or_make(config, &data, &Entropy::system())?;
 
         let drain = Drain::new();
         let budget = wiring::memory_budget(config);
@@ -236,3 +236,6 @@ fn raise_open_files(config: &Config) {
         tracing::warn!(open_files = now, "the limit of open files is lower than twice limits.connections");
     }
 }
+
+#[cfg(test)]
+mod tests;

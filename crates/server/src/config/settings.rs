@@ -242,6 +242,10 @@ settings! {
         access: bool = "true", yes_or_no(),
             "Write one line for each request.";
     }
+    access Access "Who is let in." {
+        open: bool = "false", yes_or_no(),
+            "Let everyone who reaches the service do everything without signing in: for a machine of one's own or a test, never for a network that others use. A warning is written at each start.";
+    }
     token Token "Tokens that clients get at `/token`." {
         lifetime_seconds: u64 = "3600", number(60..=43_200),
             "Seconds that an access token lives; 12 hours at most.";

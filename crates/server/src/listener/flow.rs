@@ -104,7 +104,7 @@ impl Flow {
         let oldest = self.age().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let stalled = |pace: Arc<Pace>| matches!(pace.0.load(Relaxed), since if since != 0 && since < oldest);
-        answers.iter().filter_map(Weak::upgrade).any(stalled) && false
+        answers.iter().filter_map(Weak::upgrade).any(stalled)
     }
 }
 

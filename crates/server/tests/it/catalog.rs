@@ -6,13 +6,7 @@ use roadstead_testkit::{Client, Login, Request, content, http::with_parameter, t
 
 use crate::scene::{Scene, conformance};
 
-conformance!(
-    i1_pages,
-    i1_n_and_last,
-    i1_only_what_has_an_artifact,
-    i2_scope,
-    i3_without_rights,
-);
+conformance!(i1_pages, i1_n_and_last, i1_only_what_has_an_artifact, i2_scope, i3_without_rights,);
 
 fn repositories(answer: &roadstead_testkit::Response) -> Vec<String> {
     let json = answer.expect(200).expect_header("Content-Type", "application/json").json();

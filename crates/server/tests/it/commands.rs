@@ -76,7 +76,9 @@ fn keys(storage: &Storage) {
     assert!(server.run(&["key", "list"]).ok().contains("build server"));
     server.run(&["key", "revoke", &id]).ok();
     basic.get("/v2/").expect(401);
-    assert!(with_token.try_send(&roadstead_testkit::Request::new("HEAD", "/v2/")).is_ok_and(|answer| answer.status == 401));
+    assert!(
+        with_token.try_send(&roadstead_testkit::Request::new("HEAD", "/v2/")).is_ok_and(|answer| answer.status == 401)
+    );
     client.get("/v2/").expect(200);
     server.run(&["key", "revoke", "no-such-key"]).refused();
 

@@ -4,7 +4,15 @@ use roadstead_testkit::{Body, Request, content, digest, http::with_parameter};
 
 use crate::scene::{Scene, conformance};
 
-conformance!(l1_form_of_every_error, l1_head_has_no_body, l2_codes, l4_unknown_path, l4_wrong_method, l4_request_id, m1_warning);
+conformance!(
+    l1_form_of_every_error,
+    l1_head_has_no_body,
+    l2_codes,
+    l4_unknown_path,
+    l4_wrong_method,
+    l4_request_id,
+    m1_warning
+);
 
 /// protocol.md L1: JSON errors on every 4xx of every method.
 fn l1_form_of_every_error(t: &Scene) {
@@ -59,7 +67,9 @@ fn l2_codes(t: &Scene) {
 
 /// protocol.md L4: unknown paths are 404 and never 500; `docker search` gets its 404.
 fn l4_unknown_path(t: &Scene) {
-    for target in ["/v1/search?q=x", "/v3/", "/v2/x", "/v2//", "/v2/conf/x/y/z", "/v2/_nothing", "/no/such/page", "//", "/v2/%"] {
+    for target in
+        ["/v1/search?q=x", "/v3/", "/v2/x", "/v2//", "/v2/conf/x/y/z", "/v2/_nothing", "/no/such/page", "//", "/v2/%"]
+    {
         let answer = t.client.get(target);
         answer.expect_one_of(&[404, 400]);
     }
@@ -92,7 +102,8 @@ fn l4_wrong_method(t: &Scene) {
 
 /// The request id of the logs is one that the client sees too.
 fn l4_request_id(t: &Scene) {
-    let ids = [t.client.get("/v2/"), t.client.get(&t.at("manifests/none"))].map(|answer| answer.header("X-Request-Id").to_owned());
+    let ids = [t.client.get("/v2/"), t.client.get(&t.at("manifests/none"))]
+        .map(|answer| answer.header("X-Request-Id").to_owned());
     assert!(!ids[0].is_empty() && ids[0] != ids[1], "{ids:?}");
 }
 

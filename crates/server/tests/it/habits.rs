@@ -197,7 +197,8 @@ fn p37_regctl_upload(t: &Scene) {
     let bytes = random_bytes(3000);
     let digest = digest(&bytes);
     let mounted = t.client.post(&t.at(&format!("blobs/uploads/?mount={digest}")));
-    let location = t.client.patch(&mounted.expect(202).location_path(), Some(0), &bytes[..1000]).expect(202).location_path();
+    let location =
+        t.client.patch(&mounted.expect(202).location_path(), Some(0), &bytes[..1000]).expect(202).location_path();
     let refused = t.client.patch(&location, Some(2000), &bytes[2000..]);
     let stored: usize = refused.expect(416).header("Range").strip_prefix("0-").unwrap().parse::<usize>().unwrap() + 1;
     let location = t.client.patch(&refused.location_path(), Some(stored), &bytes[stored..]).expect(202).location_path();

@@ -301,13 +301,15 @@ fn f11_bad_tag_parameters(t: &Scene) {
 fn f12_old_formats(t: &Scene) {
     let schema1 = json!({"schemaVersion": 1, "name": "a", "tag": "b", "architecture": "amd64",
         "fsLayers": [], "history": [], "signatures": []});
-    for media_type in
-        ["application/vnd.docker.distribution.manifest.v1+prettyjws", "application/vnd.docker.distribution.manifest.v1+json"]
-    {
+    for media_type in [
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        "application/vnd.docker.distribution.manifest.v1+json",
+    ] {
         let answer = put_bytes(t, "old", media_type, schema1.to_string().as_bytes());
         answer.expect_error(400, "MANIFEST_INVALID");
     }
-    let withdrawn = json!({"mediaType": "application/vnd.oci.artifact.manifest.v1+json", "artifactType": "x/y", "blobs": []});
+    let withdrawn =
+        json!({"mediaType": "application/vnd.oci.artifact.manifest.v1+json", "artifactType": "x/y", "blobs": []});
     let answer = t.client.put_manifest(&t.repo, "withdrawn", &Manifest::new(&withdrawn));
     if answer.expect_one_of(&[201, 400]).status == 400 {
         answer.expect_error(400, "MANIFEST_INVALID");
@@ -321,17 +323,36 @@ fn f13_what_is_no_manifest(t: &Scene) {
     let head = format!("\"schemaVersion\":2,\"mediaType\":\"{}\"", types::MANIFEST);
     let twice = format!("{{{head},\"config\":{config},\"config\":{config},\"layers\":[]}}");
     let inner = format!("{{{head},\"config\":{config},\"layers\":[],\"annotations\":{{\"a\":\"1\",\"a\":\"2\"}}}}");
-    let nested = format!("{{{head},\"config\":{config},\"layers\":[],\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let nested =
+        format!("{{{head},\"config\":{config},\"layers\":[],\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let negative = format!("{{{head},\"config\":{},\"layers\":[]}}", config.replace("\"size\":2", "\"size\":-2"));
     let bad_digest = format!("{{{head},\"config\":{},\"layers\":[]}}", config.replace("sha256:", "sha256:x"));
     let trailing = format!("{{{head},\"config\":{config},\"layers\":[]}} x");
     let no_object = format!("{{{head},\"config\":[],\"layers\":{{}}}}");
     let bad = [
-        "", "x", "[]", "null", "1", "\"text\"", "{", "\u{feff}{}", &twice, &nested, &negative, &bad_digest, &trailing, &no_object,
+        "",
+        "x",
+        "[]",
+        "null",
+        "1",
+        "\"text\"",
+        "{",
+        "\u{feff}{}",
+        &twice,
+        &nested,
+        &negative,
+        &bad_digest,
+        &trailing,
+        &no_object,
     ];
     for body in bad {
         let answer = put_bytes(t, "bad", types::MANIFEST, body.as_bytes());
-        assert_eq!((answer.status, answer.error_code().as_str()), (400, "MANIFEST_INVALID"), "{}", &body[..body.len().min(200)]);
+        assert_eq!(
+            (answer.status, answer.error_code().as_str()),
+            (400, "MANIFEST_INVALID"),
+            "{}",
+            &body[..body.len().min(200)]
+        );
     }
     // Deep down only the bytes count, so either is right; what matters is that there is an answer.
     put_bytes(t, "inner", types::MANIFEST, inner.as_bytes()).expect_one_of(&[201, 400]);

@@ -39,7 +39,8 @@ fn locations(client: &Client, headers: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn realm(client: &Client, headers: &[(&str, &str)]) -> Challenge {
-    let request = headers.iter().fold(Request::new("GET", "/v2/"), |request, (name, value)| request.header(name, value));
+    let request =
+        headers.iter().fold(Request::new("GET", "/v2/"), |request, (name, value)| request.header(name, value));
     Challenge::of(&client.anonymous().send(request))
 }
 
@@ -54,7 +55,10 @@ fn n1_forwarded_by_a_trusted_proxy() {
     let client = server.client();
     for (headers, origin) in [
         (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "registry.example")][..], "https://registry.example"),
-        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "registry.example:8443")], "https://registry.example:8443"),
+        (
+            &[("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "registry.example:8443")],
+            "https://registry.example:8443",
+        ),
         (&[("X-Forwarded-Proto", "https"), ("Host", "registry.example")], "https://registry.example"),
         (&[("Host", "registry.example:5000")], "http://registry.example:5000"),
     ] {
@@ -226,7 +230,11 @@ fn n4_http2_many_streams(t: &Scene) {
 fn n5_head_has_no_body(t: &Scene) {
     let image = content::image(1);
     let digest = t.client.push_image(&t.repo, "v1", &image);
-    for target in ["manifests/v1".to_owned(), format!("manifests/{digest}"), format!("blobs/{}", roadstead_testkit::digest(&image.blobs[1]))] {
+    for target in [
+        "manifests/v1".to_owned(),
+        format!("manifests/{digest}"),
+        format!("blobs/{}", roadstead_testkit::digest(&image.blobs[1])),
+    ] {
         let get = t.client.get(&t.at(&target));
         let head = t.client.head(&t.at(&target));
         head.expect(200).expect_header("Content-Length", get.expect(200).header("Content-Length"));

@@ -61,7 +61,8 @@ fn e1_mount_by_sha512(t: &Scene) {
 fn e2_mount_that_cannot_be(t: &Scene) {
     let source = t.another();
     t.client.push_blob(&source, b"so that the source exists");
-    for from in [source.clone(), t.another(), t.repo.clone(), "conf/never-pushed".to_owned(), "other/never".to_owned()] {
+    for from in [source.clone(), t.another(), t.repo.clone(), "conf/never-pushed".to_owned(), "other/never".to_owned()]
+    {
         let bytes = random_bytes(100);
         let digest = digest(&bytes);
         let answer = t.client.post(&mount_target(t, &digest, &from));
@@ -125,7 +126,9 @@ fn e4_deleted_at_the_source(t: &Scene) {
 /// protocol.md E5: unescaped, `from` first, with `origin` (ggcr).
 fn e5_forms_of_the_query(t: &Scene) {
     let source = t.another();
-    for query in ["mount=D&from=F", "from=F&mount=D", "mount=D&from=F&origin=REGISTRY.example", "from=F&origin=&mount=D"] {
+    for query in
+        ["mount=D&from=F", "from=F&mount=D", "mount=D&from=F&origin=REGISTRY.example", "from=F&origin=&mount=D"]
+    {
         let bytes = random_bytes(100);
         let digest = t.client.push_blob(&source, &bytes);
         let query = query.replace('D', &digest).replace('F', &source);

@@ -70,7 +70,9 @@ fn a3_references_with_a_colon(t: &Scene) {
     let unknown = format!("md5:{hex}");
     let empty = format!(":{hex}");
     let sha512_of_256 = format!("sha512:{hex}");
-    for digest in ["sha256:baddigeststring", "sha256:", "latest:1", &short, &long, &upper, &unknown, &empty, &sha512_of_256] {
+    for digest in
+        ["sha256:baddigeststring", "sha256:", "latest:1", &short, &long, &upper, &unknown, &empty, &sha512_of_256]
+    {
         t.client.put_manifest(&t.repo, digest, &image.manifest).expect(400).error_code();
         for what in ["manifests", "blobs"] {
             t.client.get(&t.at(&format!("{what}/{digest}"))).expect_one_of(&[400, 404]).error_code();
@@ -118,8 +120,8 @@ fn a4_words_of_the_protocol_in_names(t: &Scene) {
 fn a5_bad_names(t: &Scene) {
     let digest = content::digest(b"");
     for name in [
-        "Upper", "a___b", "a..b", "a._b", "-a", "a-", "a//b", "%C3%BC", "a%20b", "a%00b", "a%2fb", "..", "a/../b", "%2e%2e", "a/.",
-        "_a", "a%3Ab", "%ff",
+        "Upper", "a___b", "a..b", "a._b", "-a", "a-", "a//b", "%C3%BC", "a%20b", "a%00b", "a%2fb", "..", "a/../b",
+        "%2e%2e", "a/.", "_a", "a%3Ab", "%ff",
     ] {
         let repo = format!("{}/{name}", t.repo);
         for target in [

@@ -81,7 +81,8 @@ fn k2_malformed_digest(t: &Scene) {
 fn k3_descriptor(t: &Scene) {
     let subject = content::image(0);
     let mut artifact = content::artifact("application/vnd.example.sbom.v1");
-    let annotations = json!({"a": "1", "org.opencontainers.image.created": "2026-01-01T00:00:00Z", "ä": "ö \"quoted\" <&>", "": ""});
+    let annotations =
+        json!({"a": "1", "org.opencontainers.image.created": "2026-01-01T00:00:00Z", "ä": "ö \"quoted\" <&>", "": ""});
     artifact.manifest = artifact.manifest.about(&subject.manifest).with("annotations", annotations.clone());
     let digest = t.client.push_image(&t.repo, "sbom", &artifact);
     let expected = json!({
@@ -120,7 +121,11 @@ fn k3_kinds_of_artifact_types(t: &Scene) {
     for (digest, artifact_type) in expected {
         let descriptor = found.iter().find(|descriptor| descriptor["digest"] == digest).unwrap();
         assert_eq!(descriptor["artifactType"], artifact_type, "{descriptor}");
-        assert_eq!(descriptor.get("artifactType").is_some(), !artifact_type.is_null(), "omitted, not null: {descriptor}");
+        assert_eq!(
+            descriptor.get("artifactType").is_some(),
+            !artifact_type.is_null(),
+            "omitted, not null: {descriptor}"
+        );
     }
 }
 

@@ -41,7 +41,8 @@ fn upload_goes_on(storage: &Storage) {
 /// protocol.md D19b across a restart.
 fn finished_upload_is_remembered(storage: &Storage) {
     let mut server = storage.start();
-    let location = server.client().patch(&server.client().begin("conf/app"), None, b"bytes").expect(202).location_path();
+    let location =
+        server.client().patch(&server.client().begin("conf/app"), None, b"bytes").expect(202).location_path();
     let put = with_parameter(&location, "digest", &digest(b"bytes"));
     server.client().put(&put, b"").expect(201);
     again(&mut server);

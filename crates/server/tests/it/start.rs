@@ -5,8 +5,7 @@ use std::{net::SocketAddr, thread};
 use roadstead_testkit::{
     Body, Cluster, Login, Postgres, Request, Server, Setup,
     content::{self, random_bytes},
-    digest,
-    engines,
+    digest, engines,
     http::with_parameter,
     process::directory,
     server::{KEY_ID, KEY_SECRET, bucket_environment},

@@ -86,7 +86,9 @@ pub(crate) fn granted(token: &str) -> Vec<(String, Vec<String>)> {
 /// protocol.md T2: good is 200; bad secret, unknown id and no secret are 401 at the first request.
 fn t2_login_good_and_bad(t: &Scene) {
     get_token(t, &[], Some((KEY_ID, KEY_SECRET))).expect(200);
-    for (id, secret) in [(KEY_ID, "wrong"), ("nobody", KEY_SECRET), (KEY_ID, ""), ("", KEY_SECRET), (KEY_SECRET, KEY_ID)] {
+    for (id, secret) in
+        [(KEY_ID, "wrong"), ("nobody", KEY_SECRET), (KEY_ID, ""), ("", KEY_SECRET), (KEY_SECRET, KEY_ID)]
+    {
         get_token(t, &[], Some((id, secret))).expect(401).error_code();
         let direct = t.client.logged_in(Login::Basic(id.to_owned(), secret.to_owned())).get("/v2/");
         direct.expect_error(401, "UNAUTHORIZED");
@@ -122,7 +124,18 @@ fn t3_scopes_in_every_form(t: &Scene) {
 
 /// protocol.md 2.2: a scope that is none is ignored or 400; unknown types and actions are dropped.
 fn t3_malformed_scope(t: &Scene) {
-    for scope in ["", "x", "repository", "repository:", "repository::pull", "::", ":::::", "repository:a b:pull", "registry:nothing:*", "unknown:type:pull"] {
+    for scope in [
+        "",
+        "x",
+        "repository",
+        "repository:",
+        "repository::pull",
+        "::",
+        ":::::",
+        "repository:a b:pull",
+        "registry:nothing:*",
+        "unknown:type:pull",
+    ] {
         let answer = get_token(t, &[scope], Some((KEY_ID, KEY_SECRET)));
         if answer.expect_one_of(&[200, 400]).status == 200 {
             assert_eq!(granted(answer.json()["token"].as_str().unwrap()), [], "{scope}");
@@ -283,7 +296,8 @@ fn t22_anonymous(t: &Scene) {
 
 /// protocol.md 2.2 and 2.4: another `service` is 400, or its token does not fit this host.
 fn t22_other_service(t: &Scene) {
-    let request = Request::new("GET", "/token?service=other.example").header("Authorization", &basic(KEY_ID, KEY_SECRET));
+    let request =
+        Request::new("GET", "/token?service=other.example").header("Authorization", &basic(KEY_ID, KEY_SECRET));
     let answer = t.client.send(request);
     if answer.expect_one_of(&[200, 400]).status == 200 {
         let token = answer.json()["token"].as_str().unwrap().to_owned();

@@ -137,7 +137,8 @@ fn t1_anonymous_pull(storage: &Storage) {
     nobody.get("/v2/open/app/tags/list").expect(200);
     nobody.get("/v2/open/app/manifests/none").expect_error(404, "MANIFEST_UNKNOWN");
     // What a user agent calls itself changes nothing (zot #3991).
-    let compose = Request::new("GET", "/v2/open/app/manifests/v1").header("User-Agent", "docker/29.0 UpstreamClient(compose/2.40)");
+    let compose = Request::new("GET", "/v2/open/app/manifests/v1")
+        .header("User-Agent", "docker/29.0 UpstreamClient(compose/2.40)");
     nobody.send(compose).expect(200);
     for target in ["/v2/open/app/blobs/uploads/", "/v2/conf/app/blobs/uploads/"] {
         nobody.post(target).expect_one_of(&[401, 403]).error_code();
@@ -147,7 +148,10 @@ fn t1_anonymous_pull(storage: &Storage) {
         nobody.get(target).expect_one_of(&[401, 403]).error_code();
     }
     client.get("/v2/conf/app/manifests/v1").expect(200);
-    client.logged_in(Login::Token(KEY_ID.to_owned(), KEY_SECRET.to_owned())).get("/v2/conf/app/manifests/v1").expect(200);
+    client
+        .logged_in(Login::Token(KEY_ID.to_owned(), KEY_SECRET.to_owned()))
+        .get("/v2/conf/app/manifests/v1")
+        .expect(200);
     let catalog = nobody.get("/v2/_catalog");
     assert!(!catalog.text().contains("conf/app"), "{catalog:?}");
 }
@@ -162,7 +166,8 @@ fn t8_expired_token(storage: &Storage) {
     let second = server.client().logged_in(Login::Basic(id.clone(), secret.clone()));
     let ask = Challenge::of(&second.anonymous().get("/v2/"));
     let offline = format!("{}&offline_token=true", ask.target(&["repository:conf/app:pull,push"]));
-    let grant = second.send(Request::new("GET", &offline).header("Authorization", &basic(&id, &secret))).expect(200).json();
+    let grant =
+        second.send(Request::new("GET", &offline).header("Authorization", &basic(&id, &secret))).expect(200).json();
     let bearer = format!("Bearer {}", grant["token"].as_str().unwrap());
     let with_token = |method: &str, target: &str, body: &[u8]| {
         let request = Request::new(method, target).header("Authorization", &bearer);

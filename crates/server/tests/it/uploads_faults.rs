@@ -214,7 +214,9 @@ fn d19_aborted_put(t: &Scene) {
     let bytes = random_bytes(300_000);
     let (half, whole) = (digest(&bytes[..200_000]), digest(&bytes));
     for claimed in [&half, &whole] {
-        for cut in [Body::CutShort(300_000, bytes[..200_000].to_vec()), Body::ChunkedCutShort(vec![bytes[..200_000].to_vec()])] {
+        for cut in
+            [Body::CutShort(300_000, bytes[..200_000].to_vec()), Body::ChunkedCutShort(vec![bytes[..200_000].to_vec()])]
+        {
             let put = Request::new("PUT", &with_parameter(&t.client.begin(&t.repo), "digest", claimed)).body(cut);
             if let Ok(answer) = t.client.try_send(&put) {
                 assert!(answer.status >= 400, "a body that was cut off is not whole: {answer:?}");
