@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# crane: push a layout, digest, validate, copy, add a streamed layer, list, delete.
+# Environment: PUSH_HOST, PULL_HOST, REGISTRY, KEY_ID, KEY_SECRET.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_env PUSH_HOST PULL_HOST REGISTRY KEY_ID KEY_SECRET
+
+login() { crane auth login --username "$KEY_ID" --password-stdin "$1" <<<"$2"; }
+pushed=$PUSH_HOST/$REGISTRY/team/crane
+pulled=$PULL_HOST/$REGISTRY/team/crane
+digest=$(layout_digest "$cache/multi")
+debian=$(layout_digest "$cache/debian")
+
+# crane only stores what it is given at login, and uses it later.
+check "crane auth login, with a wrong password" login "$PUSH_HOST" "not$KEY_SECRET"
+refused "a wrong password is refused" 'unauthorized|401' crane push "$cache/multi" "$pushed:multi"
+check "crane auth login $PUSH_HOST" login "$PUSH_HOST" "$KEY_SECRET"
+check "crane auth login $PULL_HOST" login "$PULL_HOST" "$KEY_SECRET"
+
+check "crane push, an index" crane push "$cache/multi" "$pushed:multi"
+check "crane push, a Debian image" crane push "$cache/debian" "$pushed:debian"
+same "crane digest, the index" "$digest" "$(crane digest "$pulled:multi")"
+same "crane digest, the Debian image" "$debian" "$(crane digest "$pulled:debian")"
+same "crane digest, one platform" \
+    "$(jq -r '.manifests[1].digest' "$cache/multi/blobs/sha256/${digest#sha256:}")" \
+    "$(crane digest --platform linux/arm64 "$pulled:multi")"
+# Not the whole index: crane validates gzip layers only, and arm64 has zstd.
+check "crane validate, amd64 of the index, every byte" \
+    crane validate --platform linux/amd64 --remote "$pulled:multi"
+check "crane validate, the Debian image, every byte" crane validate --remote "$pulled:debian"
+
+check "crane copy, to another repository" crane copy "$pulled:multi" "$pushed-copy:multi"
+same "crane digest" "$digest" "$(crane digest "$pulled-copy:multi")"
+check "crane tag" crane tag "$pushed:multi" second
+same "crane digest" "$digest" "$(crane digest "$pulled:second")"
+
+# The layer is packed while it is sent: its digest is known only afterwards.
+streamed() {
+    tar --create --directory="$cache/files" . |
+        crane append --base "$pushed:debian" --new_layer - --new_tag "$pushed:more"
+}
+check "crane append, a streamed layer" streamed
+check "crane validate, what was appended" crane validate --remote "$pulled:more"
+same "layers now" 6 "$(crane manifest "$pulled:more" | jq '.layers | length')"
+check "crane export" crane export "$pulled:more" "$work/flat.tar"
+same "a file of the new layer" "$(sha256 "$cache/files/text.txt")" \
+    "sha256:$(tar --extract --to-stdout --file="$work/flat.tar" text.txt | sha256sum | cut -d ' ' -f 1)"
+
+same "crane ls" "debian more multi second" "$(crane ls "$pulled" | sort | xargs)"
+check "crane pull --format oci" crane pull --format oci "$pulled:multi" "$work/back"
+check "every blob is the same" diff -r "$cache/multi/blobs" "$work/back/blobs"
+
+check "crane delete, by digest" crane delete "$pushed-copy@$digest"
+refused "it is gone" 'MANIFEST_UNKNOWN|not found' crane manifest "$pulled-copy:multi"
+same "the other repository still has it" "$digest" "$(crane digest "$pulled:multi")"

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# oras: files as an artifact, other artifacts attached to it, found, pulled.
+# Environment: PUSH_HOST, PULL_HOST, REGISTRY, KEY_ID, KEY_SECRET.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_env PUSH_HOST PULL_HOST REGISTRY KEY_ID KEY_SECRET
+
+login() { oras login --plain-http --username "$KEY_ID" --password-stdin "$1" <<<"$2"; }
+# oras 1.2 calls the list `manifests`, 1.3 `referrers`.
+found() { # REPOSITORY OPTIONS...
+    oras discover --plain-http --format json "${@:2}" "$1:v1" |
+        jq -r '[(.referrers // .manifests)[] | .artifactType] | sort | join(" ")'
+}
+pushed=$PUSH_HOST/$REGISTRY/team/files
+pulled=$PULL_HOST/$REGISTRY/team/files
+cd "$cache/files" # oras takes the path that it is given as the file's title
+
+refused "a wrong password is refused" 'unauthorized|401' login "$PUSH_HOST" "not$KEY_SECRET"
+check "oras login $PUSH_HOST" login "$PUSH_HOST" "$KEY_SECRET"
+check "oras login $PULL_HOST" login "$PULL_HOST" "$KEY_SECRET"
+
+check "oras push, two files and two tags" oras push --plain-http "$pushed:v1,latest" \
+    --artifact-type application/vnd.example.files \
+    text.txt:text/plain binary.bin:application/octet-stream
+digest=$(sed -n 's/^Digest: //p' <<<"$output")
+same "oras resolve" "$digest" "$(oras resolve --plain-http "$pulled:v1")"
+same "oras resolve, the second tag" "$digest" "$(oras resolve --plain-http "$pulled:latest")"
+
+check "oras attach, an SBOM" oras attach --plain-http "$pushed:v1" \
+    --artifact-type application/spdx+json sbom.json:application/spdx+json
+sbom=$(sed -n 's/^Digest: //p' <<<"$output")
+check "oras attach, a signature" oras attach --plain-http "$pushed:v1" \
+    --artifact-type application/vnd.example.signature signature.txt:text/plain
+same "oras discover" "application/spdx+json application/vnd.example.signature" "$(found "$pulled")"
+same "oras discover, of one type" application/spdx+json "$(found "$pulled" --artifact-type application/spdx+json)"
+
+check "oras pull" oras pull --plain-http "$pulled:v1" --output "$work/pulled"
+for file in text.txt binary.bin; do
+    same "checksum of $file" "$(sha256 "$file")" "$(sha256 "$work/pulled/$file")"
+done
+check "oras pull, the SBOM by its digest" oras pull --plain-http "$pulled@$sbom" --output "$work/sbom"
+same "checksum of sbom.json" "$(sha256 sbom.json)" "$(sha256 "$work/sbom/sbom.json")"
+
+check "oras copy --recursive, to another repository" oras copy --recursive \
+    --from-plain-http --to-plain-http "$pulled:v1" "$pushed-copy:v1"
+same "oras resolve" "$digest" "$(oras resolve --plain-http "$pulled-copy:v1")"
+same "oras discover" "application/spdx+json application/vnd.example.signature" \
+    "$(found "$pulled-copy")"
+
+check "oras repo tags" oras repo tags --plain-http "$pulled"
+says "it lists latest" '^latest$'
+says "it lists v1" '^v1$'
+check "oras blob push" oras blob push --plain-http "$pushed" text.txt
+check "oras blob fetch" oras blob fetch --plain-http --output "$work/blob" \
+    "$pulled@$(sha256 text.txt)"
+same "checksum of the blob" "$(sha256 text.txt)" "$(sha256 "$work/blob")"
+
+check "oras manifest delete, the SBOM" oras manifest delete --force --plain-http "$pushed@$sbom"
+same "oras discover" application/vnd.example.signature "$(found "$pulled")"

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# regctl: uploads in small chunks, tags removed, artifacts with a subject, sha512.
+# Environment: PUSH_HOST, PULL_HOST, REGISTRY, KEY_ID, KEY_SECRET.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_env PUSH_HOST PULL_HOST REGISTRY KEY_ID KEY_SECRET
+
+login() { regctl registry login --user "$KEY_ID" --pass-stdin "$1" <<<"$2"; }
+chunks() { # BYTES: on the side that is pushed to
+    regctl registry set "$PUSH_HOST" --skip-check --tls disabled --blob-chunk "$1" --blob-max "$1"
+}
+pushed=$PUSH_HOST/$REGISTRY/team/regctl
+pulled=$PULL_HOST/$REGISTRY/team/regctl
+digest=$(layout_digest "$cache/multi")
+debian=$(layout_digest "$cache/debian")
+
+check "regctl registry set, chunks of 64 KiB" chunks 65536
+check "regctl registry set $PULL_HOST" regctl registry set "$PULL_HOST" --skip-check --tls disabled
+refused "a wrong password is refused" 'unauthorized|401' login "$PUSH_HOST" "not$KEY_SECRET"
+check "regctl registry login $PUSH_HOST" login "$PUSH_HOST" "$KEY_SECRET"
+check "regctl registry login $PULL_HOST" login "$PULL_HOST" "$KEY_SECRET"
+
+check "regctl image copy, an index in chunks of 64 KiB" \
+    regctl image copy "ocidir://$cache/multi:multi" "$pushed:multi"
+same "regctl image digest" "$digest" "$(regctl image digest "$pulled:multi")"
+check "regctl registry set, chunks of 1,000,000 bytes" chunks 1000000
+check "regctl image copy, a Debian image in such chunks" \
+    regctl image copy "ocidir://$cache/debian:bookworm" "$pushed:debian"
+same "regctl image digest" "$debian" "$(regctl image digest "$pulled:debian")"
+check "regctl image copy, the index back" regctl image copy "$pulled:multi" "ocidir://$work/back:multi"
+check "every blob is the same" diff -r "$cache/multi/blobs" "$work/back/blobs"
+check "regctl image copy, the Debian image back" regctl image copy "$pulled:debian" "ocidir://$work/debian:x"
+check "every blob is the same" diff -r "$cache/debian/blobs" "$work/debian/blobs"
+
+check "regctl artifact put, with a subject" regctl artifact put --subject "$pushed:multi" \
+    --artifact-type application/spdx+json --file-media-type application/spdx+json \
+    --file "$cache/files/sbom.json"
+check "regctl artifact list" regctl artifact list "$pulled:multi" --format '{{json .}}'
+same "its type" application/spdx+json "$(jq -r '.descriptors[0].artifactType' <<<"$output")"
+check "regctl artifact get" regctl artifact get --subject "$pulled:multi" \
+    --filter-artifact-type application/spdx+json
+same "its content" "$(cat "$cache/files/sbom.json")" "$output"
+check "regctl image copy --referrers, to another repository" \
+    regctl image copy --referrers "$pulled:multi" "$pushed-copy:multi"
+same "regctl artifact list" 1 \
+    "$(regctl artifact list "$pulled-copy:multi" --format '{{json .}}' | jq '.descriptors | length')"
+
+check "regctl image copy, to a second tag" regctl image copy "$pushed:multi" "$pushed:second"
+check "regctl tag rm" regctl tag rm "$pushed:second"
+same "regctl tag ls" "debian multi" "$(regctl tag ls "$pulled" | xargs)"
+same "the first tag still stands" "$digest" "$(regctl image digest "$pulled:multi")"
+
+check "regctl image mod, an image in sha512" regctl image mod "ocidir://$cache/multi:multi" \
+    --digest-algo sha512 --create "ocidir://$work/sha512:multi"
+sha512=$(regctl image digest "ocidir://$work/sha512:multi")
+check "regctl image copy, there" regctl image copy "ocidir://$work/sha512:multi" "$pushed:sha512"
+same "regctl image digest" "$sha512" "$(regctl image digest "$pulled:sha512")"
+check "regctl image copy, back" regctl image copy "$pulled:sha512" "ocidir://$work/sha512-back:multi"
+check "every blob is the same" diff -r "$work/sha512/blobs" "$work/sha512-back/blobs"
