@@ -16,6 +16,12 @@ pub struct Bucket {
     keys: KeySource,
 }
 
+/// A bucket that this process holds, where only one may.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: Option<std::fs::File>,
+}
+
 #[derive(Clone)]
 pub(crate) enum Storage {
     Directory(Arc<Directory>),
@@ -57,6 +63,15 @@ impl Bucket {
         match &self.storage {
             Storage::Directory(directory) => directory.is_shared(),
             Storage::Objects(_) => true,
+        }
+    }
+
+    /// Claims the bucket for this process as long as the answer lives, where it can serve one node only: a directory that
+    /// was not declared shared. [`BlobError::Refused`]: another process holds it.
+    pub fn hold(&self) -> Result<Hold, BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) if !directory.is_shared() => Ok(Hold { _lock: Some(directory.hold()?) }),
+            _ => Ok(Hold { _lock: None }),
         }
     }
 

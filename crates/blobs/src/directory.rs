@@ -7,7 +7,7 @@ mod turns;
 mod write;
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Write},
     ops::Range,
     path::{Path, PathBuf},
@@ -63,6 +63,20 @@ impl Directory {
 
     pub(crate) fn is_shared(&self) -> bool {
         self.shared
+    }
+
+    /// Holds the directory for this process; the lock ends with the process, however that ends.
+    pub(crate) fn hold(&self) -> Result<File, BlobError> {
+        let path = self.root.join("in-use");
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(BlobError::Refused(format!(
+                "the directory {} is used by another node: a directory as bucket is for one node, unless all nodes see it and say so with bucket.shared",
+                self.root.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
     }
 
     pub(crate) async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteBody, BlobError> {

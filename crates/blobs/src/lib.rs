@@ -30,7 +30,7 @@ mod state;
 
 pub use appender::{Appender, Finished};
 pub use body::ByteBody;
-pub use bucket::Bucket;
+pub use bucket::{Bucket, Hold};
 pub use budget::{MemoryBudget, MemoryShare};
 pub use error::{BlobError, FinishError};
 pub use key::KeySource;

@@ -229,7 +229,13 @@ pub async fn hide(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbE
         params![repository, blob, true],
     )
     .await?;
-    review_link(tx, repository, blob, 0).await
+    tx.execute(
+        "INSERT INTO link_review (repository, blob, due) VALUES ($1, $2, {now})
+         ON CONFLICT (repository, blob) DO UPDATE SET due = excluded.due",
+        params![repository, blob],
+    )
+    .await
+    .map(drop)
 }
 
 /// Has an object removed after `delay` microseconds.

@@ -15,12 +15,15 @@ CREATE TABLE project (
     name {name} NOT NULL UNIQUE,
     created BIGINT NOT NULL
 );
--- `marker` is the text of an object in the bucket itself: another bucket under the same address is noticed at start.
+-- `marker` is the text of an object in the bucket itself: another bucket under the same address is noticed at start. `marking` is
+-- until when one node has it to itself to write that object, `marked` says that it was written.
 CREATE TABLE bucket (
     id {id},
     name {name} NOT NULL UNIQUE,
     kind TEXT NOT NULL,
     marker TEXT NOT NULL,
+    marking BIGINT NOT NULL,
+    marked BOOLEAN NOT NULL,
     created BIGINT NOT NULL
 );
 -- One act of deleting. What went together names it in its `deletion` column (NULL = living), so that a restore brings back just that.

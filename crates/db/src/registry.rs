@@ -170,23 +170,36 @@ pub struct BucketRow {
     pub id: i64,
     /// Text of the marker object that lies in the bucket.
     pub marker: String,
+    /// The marker was written once: from then on it must be there.
+    pub marked: bool,
 }
 
 /// The bucket of this name; made with `marker` when there is none.
 pub async fn find_or_make_bucket(tx: &mut Tx<'_>, name: &str, kind: &str, marker: &str) -> Result<BucketRow, DbError> {
     tx.execute(
-        "INSERT INTO bucket (name, kind, marker, created) VALUES ($1, $2, $3, {now}) ON CONFLICT (name) DO NOTHING",
-        params![name, kind, marker],
+        "INSERT INTO bucket (name, kind, marker, marking, marked, created) VALUES ($1, $2, $3, 0, $4, {now})
+         ON CONFLICT (name) DO NOTHING",
+        params![name, kind, marker, false],
     )
     .await?;
-    tx.query_one("SELECT id, marker FROM bucket WHERE name = $1", params![name], |row| {
-        Ok(BucketRow { id: row.get(0)?, marker: row.get(1)? })
+    tx.query_one("SELECT id, marker, marked FROM bucket WHERE name = $1", params![name], |row| {
+        Ok(BucketRow { id: row.get(0)?, marker: row.get(1)?, marked: row.get(2)? })
     })
     .await
 }
 
-/// Whether blobs were ever stored in a bucket.
-pub async fn bucket_is_used(db: &Db, bucket: i64) -> Result<bool, DbError> {
-    let used = db.query_opt("SELECT 1 FROM blob WHERE bucket = $1 LIMIT 1", params![bucket], |_| Ok(())).await?;
-    Ok(used.is_some())
+/// Gives this node the marking of a bucket for `lease` microseconds. False: it was marked, or another node is at it.
+pub async fn begin_marking(tx: &mut Tx<'_>, bucket: i64, lease: i64) -> Result<bool, DbError> {
+    let begun = tx
+        .execute(
+            "UPDATE bucket SET marking = {now} + $2 WHERE id = $1 AND marked = $3 AND marking <= {now}",
+            params![bucket, lease, false],
+        )
+        .await?;
+    Ok(begun == 1)
+}
+
+/// The marker object was written.
+pub async fn end_marking(tx: &mut Tx<'_>, bucket: i64) -> Result<(), DbError> {
+    tx.execute("UPDATE bucket SET marked = $2 WHERE id = $1", params![bucket, true]).await.map(drop)
 }

@@ -74,8 +74,13 @@ pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<
 
 /// Deletions whose time is over and which nothing is to follow into any more.
 pub async fn over(db: &Db, limit: i64) -> Result<Vec<i64>, DbError> {
-    db.list("SELECT id FROM deletion WHERE until <= {now} ORDER BY until LIMIT $1", params![limit], |row| row.get(0))
-        .await
+    db.list(
+        "SELECT id FROM deletion WHERE until <= {now}
+         AND NOT EXISTS (SELECT 1 FROM deletion_step s WHERE s.deletion = deletion.id) ORDER BY until LIMIT $1",
+        params![limit],
+        |row| row.get(0),
+    )
+    .await
 }
 
 /// What a bounded step of taking a deletion apart did.

@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -68,7 +72,15 @@ struct Inner {
     /// Manifest bytes by row: they never change, so nothing ever has to be taken out but for room.
     manifests: moka::sync::Cache<i64, Bytes>,
     /// Uploads that this process is writing to; a newer request of the same upload stops the older one.
-    writers: Mutex<HashMap<String, CancellationToken>>,
+    writers: Mutex<HashMap<String, Writing>>,
+    /// Numbers the requests that write, so that it is known which is newer.
+    requests: AtomicU64,
+}
+
+/// The request that writes to an upload.
+pub(crate) struct Writing {
+    pub(crate) request: u64,
+    pub(crate) stop: CancellationToken,
 }
 
 /// Name under which the bucket that the configuration describes is known.
@@ -76,6 +88,12 @@ pub const DEFAULT_BUCKET: &str = "default";
 
 /// Where the bucket's identity marker lies.
 const MARKER_KEY: &str = "roadstead-bucket";
+
+/// How long one node may take to write the marker, microseconds.
+const MARKING_LEASE: i64 = 30_000_000;
+
+/// How often a node that waits for another one's marking looks again.
+const MARKING_RETRY: Duration = Duration::from_millis(200);
 
 impl Core {
     /// Opens the core over a database and the default bucket.
@@ -89,7 +107,7 @@ impl Core {
             .weigher(|_, body: &Bytes| u32::try_from(body.len() + 256).unwrap_or(u32::MAX))
             .build();
         let buckets = HashMap::from([(default_bucket, bucket)]);
-        Ok(Self(Arc::new(Inner { db, buckets, default_bucket, options, manifests, writers: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { db, buckets, default_bucket, options, manifests, writers: Mutex::default(), requests: AtomicU64::new(0) })))
     }
 
     /// The database.
@@ -129,8 +147,13 @@ impl Core {
         &self.0.manifests
     }
 
-    pub(crate) fn writers(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+    pub(crate) fn writers(&self) -> MutexGuard<'_, HashMap<String, Writing>> {
         self.0.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number above those of all requests before.
+    pub(crate) fn next_request(&self) -> u64 {
+        self.0.requests.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether no other process can be writing: an embedded database is locked by one server.
@@ -156,18 +179,27 @@ impl Gate {
     }
 }
 
-/// Finds or makes the bucket's row and compares its marker with the object in the bucket.
+/// Finds or makes the bucket's row and compares its marker with the object in the bucket. The object is written once, by one
+/// node: a second node with a bucket of its own finds none there and is refused.
 async fn identify(db: &Db, bucket: &Bucket) -> Result<i64> {
     let fresh = (bucket.kind_name(), bucket.fresh_key());
-    let row = db
-        .write(fresh, |tx, (kind, marker)| Box::pin(registry::find_or_make_bucket(tx, DEFAULT_BUCKET, kind, marker)))
-        .await
-        .map_err(Error::from)?;
-    // Only the very first start finds no marker; a node that starts at the same time finds this one's.
-    let stored = bucket.get_small(MARKER_KEY).await?;
-    if stored.is_none() && db_is_new(db, row.id).await? {
-        bucket.put_small(MARKER_KEY, Bytes::from(row.marker.clone()), true).await?;
-    }
+    let row = loop {
+        let row = db
+            .write(fresh.clone(), |tx, (kind, marker)| {
+                Box::pin(registry::find_or_make_bucket(tx, DEFAULT_BUCKET, kind, marker))
+            })
+            .await?;
+        if row.marked {
+            break row;
+        }
+        let begun = db.write(row.id, |tx, id| Box::pin(registry::begin_marking(tx, *id, MARKING_LEASE))).await?;
+        if begun {
+            bucket.put_small(MARKER_KEY, Bytes::from(row.marker.clone()), true).await?;
+            db.write(row.id, |tx, id| Box::pin(registry::end_marking(tx, *id))).await?;
+            break row;
+        }
+        tokio::time::sleep(MARKING_RETRY).await;
+    };
     match bucket.get_small(MARKER_KEY).await? {
         Some(stored) if stored == row.marker.as_bytes() => Ok(row.id),
         Some(_) => Err(Error::Refused(
@@ -178,9 +210,4 @@ async fn identify(db: &Db, bucket: &Bucket) -> Result<i64> {
             "the bucket is not the one that this database was used with: its marker object {MARKER_KEY} is missing"
         ))),
     }
-}
-
-/// Whether no blob was ever stored in the bucket, so that its marker may still be to be written.
-async fn db_is_new(db: &Db, bucket: i64) -> Result<bool> {
-    Ok(!registry::bucket_is_used(db, bucket).await?)
 }

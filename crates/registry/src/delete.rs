@@ -104,13 +104,16 @@ async fn follow(tx: &mut Tx<'_>, deletion: Option<i64>, by: &str) -> std::result
     }
     // Pushed again meanwhile: then its referrers refer to something that lives.
     if artifact::find_living(tx, step.repository, &step.digest).await?.is_none() {
-        for (referrer, digest) in artifact::referring(tx, step.repository, &step.digest).await? {
-            follow_one(tx, &step, &held, (referrer, &digest), by).await?;
+        for digest in artifact::referring(tx, step.repository, &step.digest).await? {
+            if let Some(referrer) = artifact::find_living_alone(tx, step.repository, &digest).await? {
+                follow_one(tx, &step, &held, (referrer, &digest), by).await?;
+            }
         }
     }
     Ok(true)
 }
 
+/// `follower` is locked, so that nobody begins to hold it after the look.
 async fn follow_one(
     tx: &mut Tx<'_>,
     step: &Step,

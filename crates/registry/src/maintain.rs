@@ -33,17 +33,21 @@ impl Core {
         }
     }
 
-    /// One round of each kind of work; how many things were done.
+    /// One round of each kind of work; how many things were done. What one kind fails on does not keep the others from theirs.
+    ///
+    /// # Errors
+    /// The first failure.
     pub async fn maintain_once(&self) -> Result<usize> {
-        let mut done = 0;
-        done += self.follow_deletions().await?;
-        done += self.empty_trash().await?;
-        done += self.collect_links().await?;
-        done += self.collect_blobs().await?;
-        done += self.end_uploads().await?;
-        done += self.remove_objects().await?;
-        done += self.tidy_events().await?;
-        Ok(done)
+        let rounds = [
+            self.follow_deletions().await,
+            self.empty_trash().await,
+            self.collect_links().await,
+            self.collect_blobs().await,
+            self.end_uploads().await,
+            self.remove_objects().await,
+            self.tidy_events().await,
+        ];
+        rounds.into_iter().try_fold(0, |sum, done| Ok(sum + done?))
     }
 
     async fn follow_deletions(&self) -> Result<usize> {
@@ -58,8 +62,11 @@ impl Core {
         let mut done = 0;
         for deletion in trash::over(self.db(), BATCH).await? {
             loop {
-                let purged =
-                    self.db().write(deletion, |tx, deletion| Box::pin(trash::purge(tx, *deletion, BATCH))).await;
+                let input = (deletion, self.options().collect_grace);
+                let purged = self
+                    .db()
+                    .write(input, |tx, (deletion, grace)| Box::pin(trash::purge(tx, *deletion, BATCH, *grace)))
+                    .await;
                 match purged {
                     Ok(Purge::More) => done += 1,
                     Ok(Purge::Done) => {
@@ -119,20 +126,26 @@ impl Core {
     async fn end_uploads(&self) -> Result<usize> {
         let idle = upload::idle(self.db(), self.options().upload_life, FINISHED_LIFE, BATCH).await?;
         let mut done = 0;
+        let mut failed = None;
         for upload in idle {
             if upload.finished {
                 self.db().write(upload.id, |tx, id| Box::pin(upload::forget_finished(tx, id))).await?;
             } else {
                 match self.abandon(upload.repository, &upload.id).await {
                     Ok(()) | Err(Error::UploadUnknown | Error::UploadBusy) => {}
-                    Err(error) => return Err(error),
+                    Err(error @ Error::Unavailable(_)) => return Err(error),
+                    // One whose state can't be read must not keep the others.
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        continue;
+                    }
                 }
             }
             let input = (upload.repository, self.options().collect_grace);
             self.db().write(input, |tx, (row, grace)| Box::pin(repository::reap(tx, *row, *grace))).await?;
             done += 1;
         }
-        Ok(done)
+        failed.map_or(Ok(done), Err)
     }
 
     async fn remove_objects(&self) -> Result<usize> {

@@ -69,6 +69,7 @@ impl Core {
             referrer,
             push,
             require_blobs: self.options().require_blobs,
+            grace: self.options().collect_grace,
         };
         let missing = self.db().write(input, |tx, input| Box::pin(input.run(tx))).await?;
         Ok(Pushed { missing, ..pushed })
@@ -83,6 +84,7 @@ struct Push {
     referrer: Option<String>,
     push: ManifestPush,
     require_blobs: bool,
+    grace: i64,
 }
 
 impl Push {
@@ -103,6 +105,7 @@ impl Push {
             referrer: self.referrer.as_deref(),
             blobs: &blobs,
             by: &self.push.by,
+            grace: self.grace,
         };
         let artifact = artifact::store(tx, &new).await?;
         for tag in &self.push.tags {

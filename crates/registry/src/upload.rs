@@ -5,7 +5,10 @@ mod writer;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use roadstead_blobs::UploadState;
-use roadstead_db::{DbError, Tx, blob, repository, upload};
+use roadstead_db::{
+    DbError, Tx, blob, repository,
+    upload::{self, Purpose},
+};
 use roadstead_model::{Algorithm, Digest, Place};
 
 use crate::{Core, Error, Gate, Result};
@@ -91,7 +94,7 @@ impl Core {
         let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
         let (core, id) = (self.clone(), id.to_owned());
         spawned(async move {
-            let mut writer = core.claim(&id, repository, body.length).await?;
+            let mut writer = core.claim(&id, repository, Purpose::Write, body.length).await?;
             let received = writer.receive(range, body).await;
             let stored = writer.save_after(received).await?;
             Ok(UploadStatus { id, stored })
@@ -137,7 +140,7 @@ impl Core {
         range: Option<(u64, u64)>,
         body: Body,
     ) -> Result<()> {
-        let mut writer = match self.claim(id, repository, body.length).await {
+        let mut writer = match self.claim(id, repository, Purpose::Write, body.length).await {
             Ok(writer) => writer,
             Err(Error::UploadUnknown) => return self.finished_before(id, repository, digest).await,
             Err(other) => return Err(other),
@@ -168,7 +171,7 @@ impl Core {
     /// Takes an upload and all that it stored away.
     pub(crate) async fn abandon(&self, repository: i64, id: &str) -> Result<()> {
         let (core, id) = (self.clone(), id.to_owned());
-        spawned(async move { core.claim(&id, repository, Some(0)).await?.discard().await }).await
+        spawned(async move { core.claim(&id, repository, Purpose::End, Some(0)).await?.discard().await }).await
     }
 
     /// Lets the target see a blob that exists in the same bucket. False: it can't be (begin an upload instead).

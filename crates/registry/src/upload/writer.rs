@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use roadstead_blobs::{Appender, BlobError, FinishError, UploadState};
-use roadstead_db::{DbError, Tx, blob, repository, upload};
+use roadstead_db::{
+    DbError, Tx, blob, repository,
+    upload::{self, Purpose},
+};
 use roadstead_model::{Algorithm, Digest};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Body, LEASE};
-use crate::{Core, Error, Result};
+use crate::{Core, Error, Result, core::Writing};
 
 /// How often a claim that is held elsewhere is asked for again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -17,19 +20,28 @@ const RETRY: Duration = Duration::from_millis(100);
 impl Core {
     /// Claims an upload for writing. A request of the same upload that this process still serves is stopped first (its
     /// client has gone on to this request); one on another node is waited for until its lease ends.
-    pub(super) async fn claim(&self, id: &str, repository: i64, length: Option<u64>) -> Result<Writer> {
+    pub(super) async fn claim(
+        &self,
+        id: &str,
+        repository: i64,
+        purpose: Purpose,
+        length: Option<u64>,
+    ) -> Result<Writer> {
         let stop = CancellationToken::new();
+        let request = self.next_request();
         let mut leased = i64::MAX;
         let (claim, registered) = loop {
-            if !self.register_writer(id, &stop) {
+            if !self.register_writer(id, request, &stop)? {
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
             let registered = Registered { core: self.clone(), id: id.to_owned() };
-            let input = (id.to_owned(), repository, self.is_alone());
+            let input = (id.to_owned(), repository, purpose, self.is_alone());
             let claimed = self
                 .db()
-                .write(input, |tx, (id, repository, alone)| Box::pin(upload::claim(tx, id, *repository, LEASE, *alone)))
+                .write(input, |tx, (id, repository, purpose, alone)| {
+                    Box::pin(upload::claim(tx, id, *repository, *purpose, LEASE, *alone))
+                })
                 .await
                 .map_err(|error: DbError| error)?;
             if let Some(claim) = claimed {
@@ -49,10 +61,12 @@ impl Core {
         };
         let state = UploadState::from_text(&claim.state)?;
         let bucket = self.bucket(claim.bucket)?.clone();
+        let renewal = tokio::spawn(renew(self.clone(), id.to_owned(), claim.epoch, stop.clone()));
         Ok(Writer {
             core: self.clone(),
             id: id.to_owned(),
             _registered: registered,
+            _renewal: AbortOnDropHandle::new(renewal),
             repository,
             bucket_row: claim.bucket,
             bucket,
@@ -66,15 +80,37 @@ impl Core {
         })
     }
 
-    /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop.
-    fn register_writer(&self, id: &str, stop: &CancellationToken) -> bool {
+    /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop. An error:
+    /// a newer one is there.
+    fn register_writer(&self, id: &str, request: u64, stop: &CancellationToken) -> Result<bool> {
         let mut writers = self.writers();
-        if let Some(older) = writers.get(id) {
-            older.cancel();
-            return false;
+        if let Some(other) = writers.get(id) {
+            if other.request > request {
+                return Err(Error::UploadBusy);
+            }
+            other.stop.cancel();
+            return Ok(false);
         }
-        writers.insert(id.to_owned(), stop.clone());
-        true
+        writers.insert(id.to_owned(), Writing { request, stop: stop.clone() });
+        Ok(true)
+    }
+}
+
+/// Holds the claim for as long as the writer lives, however long storage takes. When the claim is lost, the writer stops.
+async fn renew(core: Core, id: String, epoch: i64, stop: CancellationToken) {
+    loop {
+        tokio::time::sleep(Duration::from_micros(LEASE.unsigned_abs() / 3)).await;
+        let renewed = core
+            .db()
+            .write((id.clone(), epoch), |tx, (id, epoch)| Box::pin(upload::renew(tx, id, *epoch, LEASE)))
+            .await
+            .map_err(|error: DbError| error);
+        match renewed {
+            Ok(true) => {}
+            Ok(false) => return stop.cancel(),
+            // The next try may come in time; saving asks for the claim in any case.
+            Err(error) => tracing::warn!(%error, "an upload's claim could not be renewed"),
+        }
     }
 }
 
@@ -95,6 +131,7 @@ pub(super) struct Writer {
     core: Core,
     id: String,
     _registered: Registered,
+    _renewal: AbortOnDropHandle<()>,
     repository: i64,
     bucket_row: i64,
     bucket: roadstead_blobs::Bucket,
@@ -128,12 +165,9 @@ impl Writer {
         let end = range.map(|(_, last)| last + 1).or(body.length.map(|length| start + length));
         self.check_size(end.unwrap_or(start))?;
         let mut stream = body.stream;
-        let mut renew = tokio::time::interval(Duration::from_micros(LEASE.unsigned_abs() / 3));
-        renew.tick().await;
         loop {
             let chunk = tokio::select! {
                 chunk = stream.next() => chunk,
-                _ = renew.tick() => { self.renew().await?; continue }
                 () = self.stop.cancelled() => return Err(Error::UploadBusy),
             };
             let offset = self.offset();
@@ -191,17 +225,6 @@ impl Writer {
             BlobError::Missing => Error::UploadUnknown,
             other => other.into(),
         }
-    }
-
-    async fn renew(&mut self) -> Result<()> {
-        let input = (self.id.clone(), self.epoch);
-        let renewed = self
-            .core
-            .db()
-            .write(input, |tx, (id, epoch)| Box::pin(upload::renew(tx, id, *epoch, LEASE)))
-            .await
-            .map_err(|error: DbError| error)?;
-        self.must_hold(renewed)
     }
 
     fn must_hold(&mut self, held: bool) -> Result<()> {
@@ -316,11 +339,22 @@ impl Writer {
         }
     }
 
-    /// Takes the upload and all that it stored away.
+    /// Takes the upload and all that it stored away. The row says so first: whoever lost the claim unknowingly would remove the
+    /// object of a blob that another writer made of the upload meanwhile.
     pub(super) async fn discard(mut self) -> Result<()> {
         self.appender = None;
         let input = (self.id.clone(), self.epoch);
-        self.bucket.abort(&self.state).await?;
+        let begun = self
+            .core
+            .db()
+            .write(input.clone(), |tx, (id, epoch)| Box::pin(upload::begin_end(tx, id, *epoch)))
+            .await
+            .map_err(|error: DbError| error)?;
+        self.must_hold(begun)?;
+        if let Err(error) = self.bucket.abort(&self.state).await {
+            self.release().await;
+            return Err(error.into());
+        }
         let removed = self
             .core
             .db()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_access::{Clock, Entropy};
+use roadstead_blobs::Hold;
 use roadstead_http_oci::OciService;
 use roadstead_registry::Core;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -77,6 +78,7 @@ pub struct Node {
     figures: Option<SocketAddr>,
     certificates: Option<Arc<Certificates>>,
     _lock: Lock,
+    _hold: Hold,
 }
 
 impl Node {
@@ -97,6 +99,7 @@ impl Node {
         let budget = wiring::memory_budget(config);
         let db = wiring::open_database(config).await?;
         let bucket = wiring::open_bucket(config, budget.clone()).await?;
+        let hold = bucket.hold().map_err(|error| format!("the bucket can't be used: {error}"))?;
         let core = wiring::open_core(config, db.clone(), bucket.clone()).await?;
         let access = wiring::open_access(config, db.clone(), &secret_key).await?;
         let start = first_start::start(config, &core, access.keys()).await?;
@@ -144,7 +147,7 @@ impl Node {
             Some(url) => url.split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned(),
             None => main.first().map_or_else(String::new, |address| reachable(*address).to_string()),
         };
-        Ok(Self { greeting: start.greeting(&host), drain, main, figures, certificates, _lock: lock })
+        Ok(Self { greeting: start.greeting(&host), drain, main, figures, certificates, _lock: lock, _hold: hold })
     }
 
     /// The addresses on which clients are answered, with their real ports.

@@ -38,11 +38,9 @@ pub(crate) enum Auth {
 
 /// One test's stage on a shared server.
 pub(crate) struct Scene {
-    pub(crate) server: &'static Server,
     pub(crate) client: Client,
     /// A repository of this test alone, with its registry: `conf/c3_ranges/...`.
     pub(crate) repo: String,
-    pub(crate) engine: Engine,
     repositories: AtomicUsize,
 }
 
@@ -156,10 +154,8 @@ pub(crate) fn play(name: &str, engine: Engine, auth: Auth, test: impl FnOnce(&Sc
         Auth::Token => Login::Token(id.clone(), secret.clone()),
     };
     let scene = Scene {
-        server,
         client: Client::new(server.address(), login),
         repo: format!("{registry}/{name}/{engine:?}-{auth:?}").to_lowercase(),
-        engine,
         repositories: AtomicUsize::new(0),
     };
     let position = server.output().position();
