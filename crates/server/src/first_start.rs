@@ -81,7 +81,7 @@ impl Start {
                     true => ("as configured".to_owned(), "\"$ROADSTEAD_INITIAL_KEY_SECRET\"".to_owned()),
                     false => (format!("{}  ({made})", key.secret), key.secret.clone()),
                 };
-                write!(
+                writeln!(
                     text,
                     "This is the first start. It has made:\n\n\
                      \x20 registry     {registry}\n\
@@ -92,15 +92,15 @@ impl Start {
                      \x20 docker login {host} -u {key_id} -p {password}\n\
                      \x20 docker tag hello-world {host}/{registry}/hello-world\n\
                      \x20 docker push {host}/{registry}/hello-world\n\n\
-                     `roadstead --help` shows what else there is.\n",
+                     `roadstead --help` shows what else there is.",
                     key.person
                 )
             }
             Self::Later { registries, usage } => {
                 let more = if *registries as i64 >= COUNTED { " or more" } else { "" };
-                write!(
+                writeln!(
                     text,
-                    "Going on with {registries}{more} {}, {} {}, {} at {host}.\n",
+                    "Going on with {registries}{more} {}, {} {}, {} at {host}.",
                     plural(*registries as i64, "registry", "registries"),
                     usage.artifacts,
                     plural(usage.artifacts, "artifact", "artifacts"),

@@ -19,7 +19,7 @@ use crate::wiring;
 pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
     let mut lines = Lines { trouble: false };
     lines.tell("configuration", Ok("read".to_owned()));
-    let data = DataDir::make(&config.general.data_dir).and_then(|data| Ok((data.lock(), data)));
+    let data = DataDir::make(&config.general.data_dir).map(|data| (data.lock(), data));
     let running = matches!(data, Ok((Err(DataDirError::Held { .. }), _)));
     lines.tell("data directory", data_directory(config, &data, running));
     if let Ok((_, data)) = &data {

@@ -11,6 +11,8 @@ use url::Url;
 
 use super::Secret;
 
+type Parse<T> = Box<dyn Fn(&str) -> Option<T>>;
+
 /// Reads one value.
 pub(super) struct Parser<T> {
     /// What a right value looks like, to follow "must be" and for the reference page.
@@ -19,7 +21,7 @@ pub(super) struct Parser<T> {
     pub(super) list: bool,
     /// What was given must not be repeated in an error.
     pub(super) secret: bool,
-    parse: Box<dyn Fn(&str) -> Option<T>>,
+    parse: Parse<T>,
 }
 
 impl<T: 'static> Parser<T> {
@@ -36,7 +38,7 @@ impl<T: 'static> Parser<T> {
 /// A setting that may be left out: the empty text is "not set".
 pub(super) fn optional<T: 'static>(inner: Parser<T>) -> Parser<Option<T>> {
     let Parser { form, list, secret, parse } = inner;
-    let parse: Box<dyn Fn(&str) -> Option<Option<T>>> =
+    let parse: Parse<Option<T>> =
         Box::new(move |text| if text.is_empty() { Some(None) } else { parse(text).map(Some) });
     Parser { form, list, secret, parse }
 }
