@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use crate::{
     dialect::Dialect,
     error::DbError,
+    migrate::Schema,
     postgres::{PooledClient, Postgres},
     row::Row,
     sqlite::Sqlite,
@@ -73,16 +74,29 @@ impl Db {
     /// `Refused` with words for the operator (database of a newer program, `fsync` off, read-only, address not understood),
     /// `Unavailable` when it does not answer.
     pub async fn open(options: Options) -> Result<Self, DbError> {
+        Self::connect(options, Schema::bring_up()).await
+    }
+
+    /// Connects, and leaves the schema as it is: for a check before the program is used. Tables may be missing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn look(options: Options) -> Result<Self, DbError> {
+        Self::connect(options, Schema::look()).await
+    }
+
+    async fn connect(options: Options, schema: Schema) -> Result<Self, DbError> {
         let Options { url, pool, allow_fsync_off, clock_offset_micros, ca_certificates } = options;
         let inner = match url {
             DatabaseUrl::Sqlite(path) => {
-                let open = move || Sqlite::open(path, clock_offset_micros);
+                let open = move || Sqlite::open(path, clock_offset_micros, schema);
                 let opened = tokio::task::spawn_blocking(open).await;
                 Inner::Sqlite(opened.map_err(|_| DbError::Internal("opening the database panicked".to_owned()))??)
             }
             DatabaseUrl::Postgres(url) => {
                 let dialect = Dialect::new(Engine::Postgres, clock_offset_micros);
-                Inner::Postgres(Box::new(Postgres::open(&url, pool, allow_fsync_off, &ca_certificates, dialect).await?))
+                let opened = Postgres::open(&url, pool, allow_fsync_off, &ca_certificates, dialect, schema).await?;
+                Inner::Postgres(Box::new(opened))
             }
         };
         Ok(Self(Arc::new(inner)))

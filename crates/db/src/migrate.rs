@@ -27,10 +27,7 @@ pub const PROGRAM: i64 = match MIGRATIONS.last() {
 /// something away (one release after the last program that used it).
 pub const OLDEST_PROGRAM: i64 = 1;
 
-/// What this program knows.
-pub(crate) const SCHEMA: Schema = Schema { steps: MIGRATIONS, program: PROGRAM, oldest_program: OLDEST_PROGRAM };
-
-/// What a program knows of schemas; other ones than [`SCHEMA`] are for tests.
+/// What a program knows of schemas, and does with them; others than its two are for tests.
 #[derive(Clone, Copy)]
 pub(crate) struct Schema {
     pub(crate) steps: &'static [Migration],
@@ -52,6 +49,16 @@ struct State {
 }
 
 impl Schema {
+    /// What this program knows, to be made so.
+    pub(crate) fn bring_up() -> Self {
+        Self { steps: MIGRATIONS, program: PROGRAM, oldest_program: OLDEST_PROGRAM }
+    }
+
+    /// Only whether this program may use the database is looked at; nothing is made.
+    pub(crate) fn look() -> Self {
+        Self { steps: &[], ..Self::bring_up() }
+    }
+
     /// The first step that the database lacks; `None` when it has all.
     fn next(&self, state: State) -> Result<Option<&'static Migration>, DbError> {
         if state.oldest_program > self.program {
@@ -84,6 +91,10 @@ fn failed(step: &Migration, error: DbError) -> DbError {
 
 /// Each step is a transaction that takes the write lock before it looks what is there.
 pub(crate) fn sqlite(connection: &mut rusqlite::Connection, dialect: &Dialect, schema: Schema) -> Result<(), DbError> {
+    if schema.steps.is_empty() {
+        let there = connection.prepare("SELECT 1 FROM sqlite_master WHERE name = 'schema_state'")?.exists([])?;
+        return if there { schema.next(sqlite_state(connection)?).map(drop) } else { Ok(()) };
+    }
     // Rebuilding a table that others refer to needs them off, and they can't be switched inside a transaction.
     connection.pragma_update(None, "foreign_keys", false)?;
     while sqlite_step(connection, dialect, schema)? {}
@@ -94,8 +105,7 @@ pub(crate) fn sqlite(connection: &mut rusqlite::Connection, dialect: &Dialect, s
 fn sqlite_step(connection: &mut rusqlite::Connection, dialect: &Dialect, schema: Schema) -> Result<bool, DbError> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(&format!("{CREATE_STATE}; {FIRST_STATE}"))?;
-    let read = |row: &rusqlite::Row<'_>| Ok(State { version: row.get(0)?, oldest_program: row.get(1)? });
-    let state = tx.query_row(READ_STATE, [], read)?;
+    let state = sqlite_state(&tx)?;
     let Some(step) = schema.next(state)? else {
         tx.commit()?;
         return Ok(false);
@@ -110,6 +120,11 @@ fn sqlite_step(connection: &mut rusqlite::Connection, dialect: &Dialect, schema:
     Ok(true)
 }
 
+fn sqlite_state(connection: &rusqlite::Connection) -> Result<State, DbError> {
+    let read = |row: &rusqlite::Row<'_>| Ok(State { version: row.get(0)?, oldest_program: row.get(1)? });
+    Ok(connection.query_row(READ_STATE, [], read)?)
+}
+
 /// "Roadstea" in ASCII.
 const ADVISORY_LOCK: i64 = 0x526f_6164_7374_6561;
 
@@ -119,6 +134,10 @@ pub(crate) async fn postgres(
     dialect: &Dialect,
     schema: Schema,
 ) -> Result<(), DbError> {
+    if schema.steps.is_empty() {
+        let there = client.query_one("SELECT to_regclass('schema_state') IS NOT NULL", &[]).await?.try_get(0)?;
+        return if there { schema.next(postgres_state(client).await?).map(drop) } else { Ok(()) };
+    }
     // Another node may be at a long step; a step of our own waits for a table's lock only so long that it does not stop the nodes that serve.
     let lock = format!(
         "SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK}); SET lock_timeout = '30s'"
@@ -134,8 +153,7 @@ pub(crate) async fn postgres(
 async fn postgres_steps(client: &mut tokio_postgres::Client, dialect: &Dialect, schema: Schema) -> Result<(), DbError> {
     client.batch_execute(&format!("SET client_min_messages = warning; {CREATE_STATE}; {FIRST_STATE}")).await?;
     loop {
-        let row = client.query_one(READ_STATE, &[]).await?;
-        let state = State { version: row.try_get(0)?, oldest_program: row.try_get(1)? };
+        let state = postgres_state(client).await?;
         let Some(step) = schema.next(state)? else { return Ok(()) };
         let sql = dialect.translate(step.sql)?;
         let tx = client.transaction().await?;
@@ -144,6 +162,11 @@ async fn postgres_steps(client: &mut tokio_postgres::Client, dialect: &Dialect, 
         tx.commit().await?;
         tracing::info!(version = step.version, "schema step done");
     }
+}
+
+async fn postgres_state(client: &tokio_postgres::Client) -> Result<State, DbError> {
+    let row = client.query_one(READ_STATE, &[]).await?;
+    Ok(State { version: row.try_get(0)?, oldest_program: row.try_get(1)? })
 }
 
 #[cfg(test)]
@@ -184,6 +207,17 @@ mod tests {
         run(&mut connection, CONTRACTED).unwrap();
         assert!(matches!(run(&mut connection, OLD), Err(DbError::Refused(_))));
         run(&mut connection, NEW).unwrap();
+    }
+
+    #[test]
+    fn a_look_makes_nothing_and_still_refuses() {
+        let look = |program| Schema { steps: &[], program, oldest_program: 1 };
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+        run(&mut connection, look(1)).unwrap();
+        assert!(!connection.prepare("SELECT 1 FROM sqlite_master").unwrap().exists([]).unwrap());
+        run(&mut connection, CONTRACTED).unwrap();
+        run(&mut connection, look(2)).unwrap();
+        assert!(matches!(run(&mut connection, look(1)), Err(DbError::Refused(_))));
     }
 
     #[test]

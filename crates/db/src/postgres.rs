@@ -12,7 +12,12 @@ use futures::{TryStreamExt as _, future::try_join_all};
 use tokio_postgres::error::SqlState;
 
 use self::{connect::Connector, shared::Shared};
-use crate::{dialect::Dialect, error::DbError, migrate, value::Value};
+use crate::{
+    dialect::Dialect,
+    error::DbError,
+    migrate::{self, Schema},
+    value::Value,
+};
 
 /// How long a request waits for a free connection, and for a new one to be made.
 const WAIT: Duration = Duration::from_secs(10);
@@ -36,11 +41,12 @@ impl Postgres {
         allow_fsync_off: bool,
         ca_certificates: &[u8],
         dialect: Dialect,
+        schema: Schema,
     ) -> Result<Self, DbError> {
         let connector = Connector::new(url, ca_certificates)?;
         let (mut client, task) = connector.connect_to_any().await?;
         connect::check_server(&client, allow_fsync_off).await?;
-        migrate::postgres(&mut client, &dialect, migrate::SCHEMA).await?;
+        migrate::postgres(&mut client, &dialect, schema).await?;
         drop(client);
         // Ends by itself once the client is gone.
         drop(task);

@@ -23,7 +23,7 @@ use crate::{
     dialect::Dialect,
     engine::{Engine, Tx},
     error::DbError,
-    migrate,
+    migrate::{self, Schema},
     row::Row,
     value::Value,
 };
@@ -47,11 +47,11 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     /// Blocks: opens or makes the file, migrates, starts the writer.
-    pub(crate) fn open(path: PathBuf, offset_micros: i64) -> Result<Self, DbError> {
+    pub(crate) fn open(path: PathBuf, offset_micros: i64, schema: Schema) -> Result<Self, DbError> {
         let dialect = Arc::new(Dialect::new(Engine::Sqlite, offset_micros));
         let file = File { path, offset_micros };
         let mut connection = file.open_for_writing()?;
-        migrate::sqlite(&mut connection, &dialect, migrate::SCHEMA)?;
+        migrate::sqlite(&mut connection, &dialect, schema)?;
         let writer = Writer::start(connection, file.open_for_writing()?, Arc::clone(&dialect))?;
         Ok(Self {
             readers: Readers::new(file.clone(), READERS),

@@ -20,14 +20,25 @@ const DAY: i64 = 86_400 * SECOND;
 /// # Errors
 /// In words.
 pub async fn open_database(config: &Config) -> Result<Db, String> {
-    let options = Options {
+    Db::open(database_options(config)?).await.map_err(|error| format!("the database can't be opened: {error}"))
+}
+
+/// Opens the database and leaves its tables as they are.
+///
+/// # Errors
+/// In words.
+pub async fn look_at_database(config: &Config) -> Result<Db, String> {
+    Db::look(database_options(config)?).await.map_err(|error| format!("the database can't be opened: {error}"))
+}
+
+fn database_options(config: &Config) -> Result<Options, String> {
+    Ok(Options {
         url: database_url(config),
         pool: usize::try_from(config.database.pool).unwrap_or(usize::MAX),
         allow_fsync_off: config.database.allow_fsync_off,
         clock_offset_micros: 0,
         ca_certificates: ca_certificates(config)?,
-    };
-    Db::open(options).await.map_err(|error| format!("the database can't be opened: {error}"))
+    })
 }
 
 /// Where the database is.

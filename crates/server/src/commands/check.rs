@@ -96,7 +96,7 @@ async fn directly(config: &Config) -> (Found, Option<Found>) {
     {
         return (Ok(format!("{} is made by the first start", path.display())), None);
     }
-    let db = match wiring::open_database(config).await {
+    let db = match wiring::look_at_database(config).await {
         Ok(db) => db,
         Err(words) => return (Err(words), None),
     };
