@@ -20,7 +20,8 @@ pub enum Login {
     Anonymous,
     /// Key id and secret with each request.
     Basic(String, String),
-    /// Key id and secret for a token, fetched when a 401 asks for it and kept, one for each repository.
+    /// Key id and secret for a token, fetched when a 401 asks for it and kept, one for each repository. Where no token
+    /// is given, that refusal is the answer.
     Token(String, String),
     /// An anonymous token in the same way.
     AnonymousToken,
@@ -113,7 +114,12 @@ impl Client {
         {
             return Ok(answer);
         }
-        grant.token = self.fetch_token(&challenge, &grant.scopes, credentials)?;
+        let granted = self.fetch_token(&challenge, &grant.scopes, credentials)?;
+        if granted.status != 200 {
+            return Ok(granted);
+        }
+        let token = granted.json()["token"].as_str().map(str::to_owned);
+        grant.token = token.unwrap_or_else(|| panic!("no token: {granted:?}"));
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(name, grant.clone());
         self.send_bare(&bearer(&grant.token))
     }
@@ -123,16 +129,13 @@ impl Client {
         challenge: &Challenge,
         scopes: &BTreeSet<String>,
         credentials: Option<(&String, &String)>,
-    ) -> Result<String, wire::WireError> {
+    ) -> Result<Response, wire::WireError> {
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let mut request = Request::new("GET", &Challenge { scope: None, ..challenge.clone() }.target(&scopes));
         if let Some((id, secret)) = credentials {
             request = request.header("Authorization", &basic(id, secret));
         }
-        let answer = self.send_bare(&request)?;
-        answer.expect(200);
-        let token = answer.json()["token"].as_str().map(str::to_owned);
-        Ok(token.unwrap_or_else(|| panic!("no token: {answer:?}")))
+        self.send_bare(&request)
     }
 
     /// `GET`.

@@ -21,6 +21,6 @@ pub use client::{Client, Login};
 pub use content::{Algorithm, digest, random_bytes};
 pub use http::{Body, Request, Response};
 pub use postgres::Postgres;
-pub use process::until;
+pub use process::{eventually, until};
 pub use s3::S3;
 pub use server::{Cluster, Server, Setup};

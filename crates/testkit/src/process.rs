@@ -38,13 +38,22 @@ exit "$code"
 ///
 /// # Panics
 /// When it has given none for [`DEADLINE`]: the message names `what`.
-pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+#[track_caller]
+pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    eventually(condition).unwrap_or_else(|| panic!("waited in vain until {what}"))
+}
+
+/// Waits until `condition` gives a value; `None` when it has given none for [`DEADLINE`]. For a test that has threads
+/// to end before it may panic.
+pub fn eventually<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = condition() {
-            return value;
+            return Some(value);
         }
-        assert!(Instant::now() < end, "waited in vain until {what}");
+        if Instant::now() > end {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
 }

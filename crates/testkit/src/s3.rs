@@ -22,12 +22,14 @@ use crate::{
 pub struct S3 {
     /// `http://HOST:PORT`, path style.
     pub endpoint: String,
-    /// The access key.
+    /// The access key for servers.
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: String,
     /// The region to sign for.
     pub region: String,
+    /// Id and secret of the key that makes buckets.
+    owner: (String, String),
     process: Option<Process>,
 }
 
@@ -43,6 +45,7 @@ impl S3 {
                     access_key_id: given("ACCESS_KEY_ID").expect("ROADSTEAD_TEST_S3_ACCESS_KEY_ID"),
                     secret_access_key: given("SECRET_ACCESS_KEY").expect("ROADSTEAD_TEST_S3_SECRET_ACCESS_KEY"),
                     region: given("REGION").unwrap_or_else(|| "us-east-1".to_owned()),
+                    owner: given("ACCESS_KEY_ID").zip(given("SECRET_ACCESS_KEY")).unwrap_or_default(),
                     process: None,
                 }),
                 None => Self::start(),
@@ -60,12 +63,21 @@ impl S3 {
         let tools = std::env::var_os("ROADSTEAD_TOOLS").map_or(home.join(".cache/roadstead-tools"), Into::into);
         let weed = process::find_program("weed", &[tools.join("bin")])?;
         let base = process::directory("s3");
+        let owner = ("roadstead-owner".to_owned(), "roadstead-owner-secret".to_owned());
         let (key, secret) = ("roadstead-test", "roadstead-test-secret");
-        let config = serde_json::json!({"identities": [{
-            "name": "test",
-            "credentials": [{"accessKey": key, "secretKey": secret}],
-            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-        }]});
+        // Servers get a key that may not make buckets: SeaweedFS makes a missing one for whoever may.
+        let config = serde_json::json!({"identities": [
+            {
+                "name": "owner",
+                "credentials": [{"accessKey": owner.0, "secretKey": owner.1}],
+                "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+            },
+            {
+                "name": "server",
+                "credentials": [{"accessKey": key, "secretKey": secret}],
+                "actions": ["Read", "List", "Tagging", "Write"],
+            },
+        ]});
         let keys = base.join("keys.json");
         std::fs::write(&keys, config.to_string()).expect("a file in a new directory");
 
@@ -77,6 +89,8 @@ impl S3 {
         command.arg(format!("-dir={}", base.display())).arg(format!("-s3.config={}", keys.display()));
         let s3_port = process::free_port();
         command.arg(format!("-s3.port={s3_port}"));
+        // Further services, on ports that every weed of the machine would take.
+        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-iam=false", "-master.telemetry=false"]);
         for name in [
             "s3.port.grpc",
             "filer.port",
@@ -94,6 +108,7 @@ impl S3 {
             access_key_id: key.to_owned(),
             secret_access_key: secret.to_owned(),
             region: "us-east-1".to_owned(),
+            owner,
             process: Some(process),
         };
         until("SeaweedFS makes a bucket", || {
@@ -114,7 +129,7 @@ impl S3 {
     }
 
     fn send(&self, request: Request) -> Result<Response, wire::WireError> {
-        let request = sigv4::sign(request, self.host(), &self.region, &self.access_key_id, &self.secret_access_key);
+        let request = sigv4::sign(request, self.host(), &self.region, &self.owner.0, &self.owner.1);
         wire::exchange(self.address(), &request)
     }
 

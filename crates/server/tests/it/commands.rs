@@ -121,7 +121,7 @@ fn config_check_finds_trouble() {
             ("ROADSTEAD_DATABASE_URL", "postgres://nobody@127.0.0.1:9/none", "database"),
         ] {
             let checked = setup.clone().set(name, value).run(&data, &["config", "check"]);
-            assert_eq!(checked.code, 1, "{checked:?}");
+            assert_eq!(checked.code, 1, "{name}: {checked:?}");
             let trouble = checked.out.lines().find(|line| line.contains("TROUBLE")).unwrap_or_default();
             assert!(trouble.contains(part), "{name}: {checked:?}");
             assert!(!checked.out.contains("wrong") && !checked.err.contains("wrong"), "{checked:?}");

@@ -120,8 +120,8 @@ fn a4_words_of_the_protocol_in_names(t: &Scene) {
 fn a5_bad_names(t: &Scene) {
     let digest = content::digest(b"");
     for name in [
-        "Upper", "a___b", "a..b", "a._b", "-a", "a-", "a//b", "%C3%BC", "a%20b", "a%00b", "a%2fb", "..", "a/../b",
-        "%2e%2e", "a/.", "_a", "a%3Ab", "%ff",
+        "Upper", "a___b", "a..b", "a._b", "-a", "a-", "a//b", "%C3%BC", "a%20b", "a%00b", "..", "a/../b", "%2e%2e",
+        "a/.", "_a", "a%3Ab", "%ff",
     ] {
         let repo = format!("{}/{name}", t.repo);
         for target in [

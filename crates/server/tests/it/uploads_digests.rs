@@ -25,8 +25,11 @@ conformance!(
     d12_both_algorithms_name_the_same_bytes,
 );
 
-/// The methods of 1.7. Each pushes `bytes` as `digest` and gives the last answer.
-const METHODS: [(&str, fn(&Scene, &str, &[u8]) -> Response); 7] = [
+/// Pushes bytes as a digest; the last answer.
+type Push = fn(&Scene, &str, &[u8]) -> Response;
+
+/// The methods of 1.7.
+const METHODS: [(&str, Push); 7] = [
     ("single POST", single_post),
     ("POST and PUT", |t, digest, bytes| finish(t, &t.client.begin(&t.repo), digest, bytes)),
     ("announced POST and PUT", |t, digest, bytes| finish(t, &announced(t, digest), digest, bytes)),
