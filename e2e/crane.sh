@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # crane: push a layout, digest, validate, copy, add a streamed layer, list, delete.
-# Environment: PUSH_HOST, PULL_HOST, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+can login wrong private push again mount pull digest tags delete
 
 login() { crane auth login --username "$KEY_ID" --password-stdin "$1" <<<"$2"; }
 pushed=$PUSH_HOST/$REGISTRY/team/crane
@@ -13,11 +14,22 @@ debian=$(layout_digest "$cache/debian")
 # crane only stores what it is given at login, and uses it later.
 check "crane auth login, with a wrong password" login "$PUSH_HOST" "not$KEY_SECRET"
 refused "a wrong password is refused" 'unauthorized|401' crane push "$cache/multi" "$pushed:multi"
+did wrong
 check "crane auth login $PUSH_HOST" login "$PUSH_HOST" "$KEY_SECRET"
 check "crane auth login $PULL_HOST" login "$PULL_HOST" "$KEY_SECRET"
+did login
 
 check "crane push, an index" crane push "$cache/multi" "$pushed:multi"
 check "crane push, a Debian image" crane push "$cache/debian" "$pushed:debian"
+did push
+blobs=$(uploaded team/crane)
+check "crane push, once more" crane push "$cache/debian" "$pushed:debian"
+same "no blob was sent again" "$blobs" "$(uploaded team/crane)"
+did again
+mkdir "$work/nobody"
+refused "a pull without login is refused" 'unauthorized|401|denied' \
+    env DOCKER_CONFIG="$work/nobody" crane pull "$pulled:debian" "$work/nobody/debian.tar"
+did private
 same "crane digest, the index" "$digest" "$(crane digest "$pulled:multi")"
 same "crane digest, the Debian image" "$debian" "$(crane digest "$pulled:debian")"
 same "crane digest, one platform" \
@@ -30,6 +42,10 @@ check "crane validate, the Debian image, every byte" crane validate --remote "$p
 
 check "crane copy, to another repository" crane copy "$pulled:multi" "$pushed-copy:multi"
 same "crane digest" "$digest" "$(crane digest "$pulled-copy:multi")"
+check "crane copy, by mounting" crane copy "$pushed:multi" "$pushed-mounted:multi"
+same "blobs that were mounted" 8 "$(mounted team/crane-mounted)"
+same "crane digest" "$digest" "$(crane digest "$pulled-mounted:multi")"
+did mount
 check "crane tag" crane tag "$pushed:multi" second
 same "crane digest" "$digest" "$(crane digest "$pulled:second")"
 
@@ -46,9 +62,12 @@ same "a file of the new layer" "$(sha256 "$cache/files/text.txt")" \
     "sha256:$(tar --extract --to-stdout --file="$work/flat.tar" text.txt | sha256sum | cut -d ' ' -f 1)"
 
 same "crane ls" "debian more multi second" "$(crane ls "$pulled" | sort | xargs)"
+did tags
 check "crane pull --format oci" crane pull --format oci "$pulled:multi" "$work/back"
 check "every blob is the same" diff -r "$cache/multi/blobs" "$work/back/blobs"
+did pull digest
 
 check "crane delete, by digest" crane delete "$pushed-copy@$digest"
 refused "it is gone" 'MANIFEST_UNKNOWN|not found' crane manifest "$pulled-copy:multi"
 same "the other repository still has it" "$digest" "$(crane digest "$pulled:multi")"
+did delete

@@ -13,6 +13,7 @@ cache=$ROADSTEAD_E2E_CACHE
 PATH=$("$e2e/install" --path):/usr/lib/postgresql/15/bin:$PATH
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/roadstead-e2e.XXXXXX")
+folders=("$work") # to be removed at the end
 chmod 711 "$work" # PostgreSQL runs as another user and has to get through
 mkdir "$work/home"
 # Clients keep logins, settings and caches at home: none of the user's own may
@@ -21,6 +22,13 @@ export HOME=$work/home DOCKER_CONFIG=$work/home/.docker
 export REGISTRY_AUTH_FILE=$work/home/auth.json
 unset XDG_CONFIG_HOME XDG_CACHE_HOME XDG_DATA_HOME XDG_RUNTIME_DIR
 unset DOCKER_CONTEXT DOCKER_DEFAULT_PLATFORM HELM_REGISTRY_CONFIG REGCTL_CONFIG
+
+# short_folder: sets $short to a folder whose path is short, for what puts
+# sockets there, whose paths may have 107 bytes
+short_folder() {
+    short=$(mktemp -d /tmp/e2e.XXXXXX)
+    folders+=("$short")
+}
 
 # ---- what a reader sees
 
@@ -70,6 +78,30 @@ same() { # WHAT EXPECTED FOUND
     say "$1: $2"
 }
 
+# ---- what a client can do, and what of it was seen; e2e/full makes its table
+# of it. Words: login, wrong (password refused), private (refused without
+# login), push, again (everything exists already), mount, pull, digest (the same
+# before and after), tags (listed), delete.
+
+# can WORD...: said first; what the client cannot do is left out.
+can() { record can "$@"; }
+# did WORD...: said after the last check of it
+did() { record did "$@"; }
+record() {
+    [[ -n ${E2E_RECORD:-} ]] || return 0
+    printf "$1 %s\n" "${@:2}" >>"$E2E_RECORD"
+}
+
+# Not every client says how it went about a push, but the node's access log does.
+# asked METHOD STATUS PATH: how many requests the node that is pushed to answered
+# so, PATH being a regular expression.
+asked() {
+    need_env PUSH_LOG
+    grep -cE "access: .* method=$1 path=\"[^\"]*$3[^\"]*\" status=$2 " "$PUSH_LOG" || true
+}
+uploaded() { asked PUT 201 "/$REGISTRY/$1/blobs/uploads/"; } # REPOSITORY
+mounted() { asked POST 201 "/$REGISTRY/$1/blobs/uploads/"; } # REPOSITORY
+
 sha256() { echo "sha256:$(sha256sum "$1" | cut -d ' ' -f 1)"; }
 
 # layout_digest LAYOUT: of the one thing that is tagged in it
@@ -102,7 +134,7 @@ stop_all() {
     if [[ $code -ne 0 && -n ${E2E_KEEP:-} ]]; then
         echo "   kept: $work" >&2
     else
-        rm -rf "$work"
+        rm -rf "${folders[@]}"
     fi
     exit "$code"
 }
@@ -224,6 +256,26 @@ start_docker() {
         --exec-root "$dir/exec" --pidfile "$dir/pid" \
         --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs
     await "dockerd, storage driver vfs" docker 60 docker version
+}
+
+# ---- containerd; sets $CONTAINERD_ADDRESS, which ctr looks at
+
+start_containerd() {
+    local dir=$work/containerd
+    mkdir "$dir"
+    export CONTAINERD_ADDRESS=$dir/containerd.sock
+    cat >"$dir/config.toml" <<END
+version = 2
+root = "$dir/root"
+state = "$dir/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+  address = "$CONTAINERD_ADDRESS"
+[ttrpc]
+  address = "$dir/ttrpc.sock"
+END
+    start containerd containerd --config "$dir/config.toml"
+    await "containerd" containerd 60 ctr version
 }
 
 # ---- Roadstead; each call adds a node and sets $node_host

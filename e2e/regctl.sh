@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # regctl: uploads in small chunks, tags removed, artifacts with a subject, sha512.
-# Environment: PUSH_HOST, PULL_HOST, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+can login wrong private push again mount pull digest tags delete
 
 login() { regctl registry login --user "$KEY_ID" --pass-stdin "$1" <<<"$2"; }
 chunks() { # BYTES: on the side that is pushed to
@@ -16,12 +17,20 @@ debian=$(layout_digest "$cache/debian")
 check "regctl registry set, chunks of 64 KiB" chunks 65536
 check "regctl registry set $PULL_HOST" regctl registry set "$PULL_HOST" --skip-check --tls disabled
 refused "a wrong password is refused" 'unauthorized|401' login "$PUSH_HOST" "not$KEY_SECRET"
+did wrong
 check "regctl registry login $PUSH_HOST" login "$PUSH_HOST" "$KEY_SECRET"
 check "regctl registry login $PULL_HOST" login "$PULL_HOST" "$KEY_SECRET"
+did login
 
 check "regctl image copy, an index in chunks of 64 KiB" \
     regctl image copy "ocidir://$cache/multi:multi" "$pushed:multi"
 same "regctl image digest" "$digest" "$(regctl image digest "$pulled:multi")"
+did push
+blobs=$(uploaded team/regctl)
+check "regctl image copy, once more" \
+    regctl image copy --force-recursive "ocidir://$cache/multi:multi" "$pushed:multi"
+same "no blob was sent again" "$blobs" "$(uploaded team/regctl)"
+did again
 check "regctl registry set, chunks of 1,000,000 bytes" chunks 1000000
 check "regctl image copy, a Debian image in such chunks" \
     regctl image copy "ocidir://$cache/debian:bookworm" "$pushed:debian"
@@ -30,6 +39,10 @@ check "regctl image copy, the index back" regctl image copy "$pulled:multi" "oci
 check "every blob is the same" diff -r "$cache/multi/blobs" "$work/back/blobs"
 check "regctl image copy, the Debian image back" regctl image copy "$pulled:debian" "ocidir://$work/debian:x"
 check "every blob is the same" diff -r "$cache/debian/blobs" "$work/debian/blobs"
+did pull digest
+check "regctl image copy, by mounting" regctl image copy "$pushed:multi" "$pushed-mounted:multi"
+same "blobs that were mounted" 8 "$(mounted team/regctl-mounted)"
+did mount
 
 check "regctl artifact put, with a subject" regctl artifact put --subject "$pushed:multi" \
     --artifact-type application/spdx+json --file-media-type application/spdx+json \
@@ -48,6 +61,7 @@ check "regctl image copy, to a second tag" regctl image copy "$pushed:multi" "$p
 check "regctl tag rm" regctl tag rm "$pushed:second"
 same "regctl tag ls" "debian multi" "$(regctl tag ls "$pulled" | xargs)"
 same "the first tag still stands" "$digest" "$(regctl image digest "$pulled:multi")"
+did tags delete
 
 check "regctl image mod, an image in sha512" regctl image mod "ocidir://$cache/multi:multi" \
     --digest-algo sha512 --create "ocidir://$work/sha512:multi"
@@ -56,3 +70,8 @@ check "regctl image copy, there" regctl image copy "ocidir://$work/sha512:multi"
 same "regctl image digest" "$sha512" "$(regctl image digest "$pulled:sha512")"
 check "regctl image copy, back" regctl image copy "$pulled:sha512" "ocidir://$work/sha512-back:multi"
 check "every blob is the same" diff -r "$work/sha512/blobs" "$work/sha512-back/blobs"
+
+check "regctl registry logout" regctl registry logout "$PULL_HOST"
+refused "a pull without login is refused" 'unauthorized|401|denied' \
+    regctl image copy "$pulled:sha512" "ocidir://$work/nobody:multi"
+did private

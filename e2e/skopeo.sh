@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # skopeo: a multi-architecture index there and back, between repositories,
 # listed, inspected, synchronised, deleted.
-# Environment: PUSH_HOST, PULL_HOST, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+can login wrong private push again mount pull digest tags delete
 
 login() { skopeo login --tls-verify=false --username "$KEY_ID" --password-stdin "$1" <<<"$2"; }
 copy() { skopeo copy --src-tls-verify=false --dest-tls-verify=false "$@"; }
@@ -14,14 +15,25 @@ back=docker://$PULL_HOST/$REGISTRY/team/multi
 digest=$(layout_digest "$cache/multi")
 
 refused "a wrong password is refused" 'unauthorized|invalid username' login "$PUSH_HOST" "not$KEY_SECRET"
+did wrong
 check "skopeo login $PUSH_HOST" login "$PUSH_HOST" "$KEY_SECRET"
 check "skopeo login $PULL_HOST" login "$PULL_HOST" "$KEY_SECRET"
+did login
 
 check "skopeo copy --all, there" copy --all --preserve-digests "oci:$cache/multi:multi" "$there:1"
 same "digest of the index" "$digest" "$(raw_digest "$back:1")"
+did push
+blobs=$(uploaded team/multi)
+check "skopeo copy --all, there, once more" copy --all --preserve-digests "oci:$cache/multi:multi" "$there:1"
+same "no blob was sent again" "$blobs" "$(uploaded team/multi)"
+did again
+refused "a pull without login is refused" 'unauthorized|authentication required|denied' \
+    copy --all --src-no-creds "$back:1" "oci:$work/nobody:multi"
+did private
 check "skopeo copy --all, back" copy --all --preserve-digests "$back:1" "oci:$work/back:multi"
 same "digest of what came back" "$digest" "$(layout_digest "$work/back")"
 check "every blob is the same" diff -r "$cache/multi/blobs" "$work/back/blobs"
+did pull digest
 
 check "skopeo inspect, amd64" inspect --override-arch amd64 "$back:1"
 same "architecture" amd64 "$(jq -r .Architecture <<<"$output")"
@@ -36,6 +48,8 @@ same "digest in the other repository" "$digest" "$(raw_digest "$back-mirror:1")"
 check "skopeo copy --all, to a third repository, by mounting" \
     copy --all --preserve-digests "$there:1" "$there-mounted:1"
 same "digest in the third repository" "$digest" "$(raw_digest "$back-mounted:1")"
+same "layers that were mounted" 6 "$(mounted team/multi-mounted)"
+did mount
 check "skopeo copy --format v2s2, there" copy --override-arch amd64 --format v2s2 \
     "oci:$cache/multi:multi" "$there:v2s2"
 same "media type" application/vnd.docker.distribution.manifest.v2+json \
@@ -43,6 +57,7 @@ same "media type" application/vnd.docker.distribution.manifest.v2+json \
 
 check "skopeo list-tags" skopeo list-tags --tls-verify=false "$back"
 same "tags" "1 2 v2s2" "$(jq -r '.Tags | join(" ")' <<<"$output")"
+did tags
 
 check "skopeo sync, to a folder" skopeo sync --all --src-tls-verify=false \
     --src docker --dest dir "${back#docker://}" "$work/sync"
@@ -51,3 +66,4 @@ same "digest of what was synchronised" "$digest" "$(sha256 "$work/sync/multi:2/m
 check "skopeo delete" skopeo delete --tls-verify=false "$there-mirror:1"
 refused "the tag is gone" 'manifest unknown|not found' inspect --raw "$back-mirror:1"
 same "the other repository still has it" "$digest" "$(raw_digest "$back:1")"
+did delete

@@ -96,13 +96,18 @@ impl Objects {
     }
 
     pub(crate) async fn put_small(&self, key: &str, bytes: Bytes, only_new: bool) -> Result<bool, BlobError> {
-        let path = path(key)?;
         let mode = if only_new { PutMode::Create } else { PutMode::Overwrite };
+        self.put(key, PutPayload::from_bytes(bytes), mode).await
+    }
+
+    /// Stores a whole object. False: with [`PutMode::Create`], there is one already.
+    pub(crate) async fn put(&self, key: &str, payload: PutPayload, mode: PutMode) -> Result<bool, BlobError> {
+        let path = path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
-        let stored = self.store.put_opts(&path, PutPayload::from_bytes(bytes), options);
+        let stored = self.store.put_opts(&path, payload, options);
         match tokio::time::timeout(self.part_timeout, stored).await {
             Ok(Ok(_)) => Ok(true),
-            Ok(Err(object_store::Error::AlreadyExists { .. })) if only_new => Ok(false),
+            Ok(Err(object_store::Error::AlreadyExists { .. })) => Ok(false),
             Ok(Err(error)) => Err(storing(error)),
             Err(_) => Err(self.too_late()),
         }

@@ -1,5 +1,4 @@
-//! What a bucket promises, on both kinds of storage: always on a directory, on S3 when `ROADSTEAD_TEST_S3_ENDPOINT`,
-//! `ROADSTEAD_TEST_S3_ACCESS_KEY_ID` and `ROADSTEAD_TEST_S3_SECRET_ACCESS_KEY` name one.
+//! What a bucket promises, on both kinds of storage: always on a directory, on S3 where the test kit finds one.
 
 #[path = "storages/kinds.rs"]
 mod kinds;

@@ -35,7 +35,7 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
     let manifest = store_manifest(tx, new.digest, new.body).await?;
     let living = tx
         .query_opt(
-            "SELECT id, media_type FROM artifact WHERE repository = $1 AND manifest = $2 AND deletion IS NULL {for_key_share}",
+            "SELECT id, media_type FROM artifact WHERE repository = $1 AND manifest = $2 AND deletion IS NULL {for_no_key_update}",
             params![new.repository, manifest],
             |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
         )
@@ -124,7 +124,8 @@ async fn is_first(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
     if tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_some() {
         return Ok(false);
     }
-    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(())).await?;
+    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(()))
+        .await?;
     Ok(tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none())
 }
 
@@ -203,9 +204,18 @@ pub async fn find_living(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> R
     tx.query_opt(FIND_LIVING, params![repository, digest.to_stored()], |row| row.get(0)).await
 }
 
-/// The living artifact of this digest, for this transaction alone.
+/// The living artifact of this digest, for this transaction alone. Locked once: two that held a weaker lock first would wait for
+/// each other.
 pub async fn find_living_alone(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<Option<i64>, DbError> {
-    let Some(id) = find_living(tx, repository, digest).await? else { return Ok(None) };
+    let found = tx
+        .query_opt(
+            "SELECT a.id FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
+             WHERE m.digest = $2",
+            params![repository, digest.to_stored()],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    let Some(id) = found else { return Ok(None) };
     tx.query_opt("SELECT id FROM artifact WHERE id = $1 AND deletion IS NULL {for_update}", params![id], |row| {
         row.get(0)
     })

@@ -132,7 +132,7 @@ pub async fn review_link(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64
 /// Puts off the review of a link that a client was just told of, when it is due within half of `grace`. False: the link is gone.
 pub async fn keep(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Result<bool, DbError> {
     tx.execute(
-        "UPDATE link_review SET due = {now} + $3 WHERE repository = $1 AND blob = $2 AND due < {now} + $3 / 2",
+        "UPDATE link_review SET due = {now} + CAST($3 AS BIGINT) WHERE repository = $1 AND blob = $2 AND due < {now} + CAST($3 AS BIGINT) / 2",
         params![repository, blob, grace],
     )
     .await?;
@@ -182,7 +182,16 @@ pub async fn find_linked_alone(
     bucket: i64,
     digest: &Digest,
 ) -> Result<Option<i64>, DbError> {
-    let Some(blob) = find_linked(tx, repository, bucket, digest).await? else { return Ok(None) };
+    // Locked once: two that held a weaker lock first would wait for each other.
+    let found = tx
+        .query_opt(
+            "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
+             WHERE b.bucket = $2 AND b.digest = $3",
+            params![repository, bucket, digest.to_stored(), false],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    let Some(blob) = found else { return Ok(None) };
     tx.query_opt(
         "SELECT blob FROM repository_blob WHERE repository = $1 AND blob = $2 AND hidden = $3 {for_update}",
         params![repository, blob, false],

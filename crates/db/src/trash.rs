@@ -130,7 +130,13 @@ pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64, grace: i64) -> Re
     Ok(Purge::Done)
 }
 
-async fn purge_registry(tx: &mut Tx<'_>, registry: i64, deletion: i64, limit: i64, grace: i64) -> Result<Purge, DbError> {
+async fn purge_registry(
+    tx: &mut Tx<'_>,
+    registry: i64,
+    deletion: i64,
+    limit: i64,
+    grace: i64,
+) -> Result<Purge, DbError> {
     let repository = tx
         .query_opt("SELECT id FROM repository WHERE registry = $1 LIMIT 1", params![registry], |row| row.get::<i64>(0))
         .await?;
@@ -197,7 +203,8 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64, grace: i64) -> Result<(), Db
         .await?;
     let Some((repository, manifest, registry)) = row else { return Ok(()) };
     // One after the other in a repository: which of two is the last one would be known to neither.
-    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(())).await?;
+    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(()))
+        .await?;
     let mine =
         tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_update}", params![artifact], |_| Ok(())).await?;
     if mine.is_none() {

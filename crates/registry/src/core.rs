@@ -107,7 +107,15 @@ impl Core {
             .weigher(|_, body: &Bytes| u32::try_from(body.len() + 256).unwrap_or(u32::MAX))
             .build();
         let buckets = HashMap::from([(default_bucket, bucket)]);
-        Ok(Self(Arc::new(Inner { db, buckets, default_bucket, options, manifests, writers: Mutex::default(), requests: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            buckets,
+            default_bucket,
+            options,
+            manifests,
+            writers: Mutex::default(),
+            requests: AtomicU64::new(0),
+        })))
     }
 
     /// The database.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{ObjectStoreExt, PutPayload, multipart::PartId, path::Path};
+use object_store::{ObjectStoreExt, PutMode, PutPayload, multipart::PartId, path::Path};
 use roadstead_model::Digest;
 use tokio::task::JoinHandle;
 
@@ -161,7 +161,7 @@ impl ObjectAppender {
         if let Some(actual) = hashed.filter(|actual| actual != expected) {
             return Err(FinishError::Mismatch { actual });
         }
-        let key = self.publish().await?;
+        let key = self.publish(expected).await?;
         let size = self.offset;
         if hashed.is_none() {
             let actual = self.read_back(&key, size, expected).await?;
@@ -174,25 +174,28 @@ impl ObjectAppender {
     }
 
     /// Makes one object of all the bytes; its key.
-    async fn publish(&mut self) -> Result<String, BlobError> {
+    async fn publish(&mut self, expected: &Digest) -> Result<String, BlobError> {
         let key = self.state.key.clone();
         if self.state.multipart.is_some() {
             self.load_tail().await?;
-            self.complete(&path(&key)?).await?;
+            if !self.complete(&path(&key)?).await? {
+                self.must_be_ours(&key, expected).await?;
+            }
         } else {
             if let Some(tail) = self.state.tail.as_ref().filter(|tail| tail.bytes == self.offset) {
                 return Ok(tail.key.clone());
             }
-            self.put(&key).await?;
+            if !self.objects.put(&key, self.payload(), PutMode::Create).await? {
+                self.must_be_ours(&key, expected).await?;
+            }
         }
         self.superseded.extend(self.state.tail.take().map(|tail| tail.key));
         Ok(key)
     }
 
-    /// Adds the last part and completes the multipart upload. If the store no longer knows the upload but has an object of
-    /// the right size, an earlier attempt did it and only its answer was lost.
-    async fn complete(&mut self, target: &Path) -> Result<(), BlobError> {
-        let Some(multipart) = self.state.multipart.clone() else { return Ok(()) };
+    /// Adds the last part and completes the multipart upload. False: the store no longer knows the upload.
+    async fn complete(&mut self, target: &Path) -> Result<bool, BlobError> {
+        let Some(multipart) = self.state.multipart.clone() else { return Ok(true) };
         let done = async {
             let mut parts: Vec<_> = multipart.parts.into_iter().map(|content_id| PartId { content_id }).collect();
             if self.gathered > 0 {
@@ -203,10 +206,18 @@ impl ObjectAppender {
             self.objects.within(completed, reading).await
         };
         match done.await {
-            Ok(_) => Ok(()),
-            Err(BlobError::Missing) if self.objects.size(&self.state.key).await? == Some(self.offset) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(BlobError::Missing) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// There is an object under the key. With the right bytes it is that of an earlier attempt whose answer was lost; with others
+    /// it is that of a node thought dead or of its successor, and must be neither taken for ours nor written over.
+    async fn must_be_ours(&self, key: &str, expected: &Digest) -> Result<(), BlobError> {
+        let alike = self.objects.size(key).await? == Some(self.offset)
+            && self.read_back(key, self.offset, expected).await? == *expected;
+        if alike { Ok(()) } else { Err(BlobError::Missing) }
     }
 
     async fn store_part(&mut self) -> Result<(), BlobError> {
@@ -243,18 +254,12 @@ impl ObjectAppender {
     async fn store_tail(&mut self) -> Result<(), BlobError> {
         self.settle().await?;
         let key = self.objects.keys.fresh();
-        self.put(&key).await?;
+        self.objects.put(&key, self.payload(), PutMode::Create).await?;
         let tail = Tail { key, bytes: self.gathered };
         self.superseded.extend(self.state.tail.replace(tail).map(|tail| tail.key));
         self.state.offset = self.offset;
         self.state.hashes = Some(self.hashes().await?.clone());
         Ok(())
-    }
-
-    async fn put(&self, key: &str) -> Result<(), BlobError> {
-        let target = path(key)?;
-        let stored = self.objects.store.put(&target, self.payload());
-        self.objects.within(stored, storing).await.map(|_| ())
     }
 
     fn payload(&self) -> PutPayload {

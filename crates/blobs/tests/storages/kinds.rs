@@ -1,11 +1,9 @@
 //! The buckets that tests run on.
 
-use std::{env, sync::OnceLock};
-
 use bytes::Bytes;
 use http_body::Body as _;
-use object_store::{aws::AmazonS3Builder, signer::Signer};
 use roadstead_blobs::{BlobError, Bucket, BucketKind, BucketOptions, ByteBody, MemoryBudget, S3Options};
+use roadstead_testkit::engines;
 
 /// The smallest parts that S3 takes.
 pub(crate) const PART_BYTES: u64 = 5 << 20;
@@ -32,7 +30,7 @@ pub(crate) async fn directory() -> Kind {
     Kind { bucket, budget, folder: Some(folder) }
 }
 
-/// A bucket on the S3 server that the environment names; says once that it was left out if there is none.
+/// A bucket of its own on S3; says once that it was left out if there is none.
 pub(crate) async fn s3(part_bytes: u64) -> Option<Kind> {
     let mut options = s3_options().await?;
     options.part_bytes = part_bytes;
@@ -42,42 +40,16 @@ pub(crate) async fn s3(part_bytes: u64) -> Option<Kind> {
 }
 
 pub(crate) async fn s3_options() -> Option<BucketOptions> {
-    static SAID: OnceLock<()> = OnceLock::new();
-    let setting = |name: &str| env::var(format!("ROADSTEAD_TEST_S3_{name}")).ok();
-    let (Some(endpoint), Some(id), Some(secret)) =
-        (setting("ENDPOINT"), setting("ACCESS_KEY_ID"), setting("SECRET_ACCESS_KEY"))
-    else {
-        SAID.get_or_init(|| println!("left out: S3, because ROADSTEAD_TEST_S3_ENDPOINT and its keys are not set"));
-        return None;
-    };
-    let name = format!("blobs-{}", std::process::id());
-    make_bucket(&name, &endpoint, &id, &secret).await;
+    let made = || engines::s3().map(|s3| (s3, s3.bucket()));
+    let (s3, name) = tokio::task::spawn_blocking(made).await.expect("S3 starts")?;
     Some(BucketOptions::new(BucketKind::S3(S3Options {
         name,
-        endpoint: Some(endpoint),
-        access_key_id: Some(id),
-        secret_access_key: Some(secret),
+        endpoint: Some(s3.endpoint.clone()),
+        region: Some(s3.region.clone()),
+        access_key_id: Some(s3.access_key_id.clone()),
+        secret_access_key: Some(s3.secret_access_key.clone()),
         ..S3Options::default()
     })))
-}
-
-/// Makes the bucket by a presigned PUT of no key at all; that it exists already is as good.
-async fn make_bucket(name: &str, endpoint: &str, id: &str, secret: &str) {
-    let signer = AmazonS3Builder::new()
-        .with_endpoint(endpoint)
-        .with_bucket_name(name)
-        .with_allow_http(true)
-        .with_access_key_id(id)
-        .with_secret_access_key(secret)
-        .build()
-        .expect("right settings");
-    let path = object_store::path::Path::default();
-    let address =
-        signer.signed_url(http::Method::PUT, &path, std::time::Duration::from_secs(60)).await.expect("signed");
-    let answer = reqwest::Client::new().put(address).send().await.expect("the S3 server answers");
-    let status = answer.status();
-    let said = answer.text().await.expect("an answer");
-    assert!(status.is_success() || status == http::StatusCode::CONFLICT, "{status}: {said}");
 }
 
 pub(crate) async fn collect(mut body: ByteBody) -> Result<Vec<u8>, BlobError> {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use roadstead_blobs::{BlobError, Bucket, BucketKind, BucketOptions, MemoryBudget, S3Options, UploadState};
+use roadstead_blobs::{
+    BlobError, Bucket, BucketKind, BucketOptions, FinishError, MemoryBudget, S3Options, UploadState,
+};
 use roadstead_model::{Algorithm, Digest};
 
 use crate::kinds::{PART_BYTES, content, read_all, s3, s3_options};
@@ -172,5 +174,30 @@ async fn a_late_part_of_an_older_writer_is_never_published() {
             read_all(bucket, &finished.key).await.expect("read") == whole,
             "the older writer's bytes were published"
         );
+    }
+}
+
+/// Two writers finish one upload with different bytes of one length: whoever is second fails, and takes or changes nothing.
+#[tokio::test]
+async fn the_object_of_another_writer_is_neither_written_over_nor_taken_for_ones_own() {
+    let Some(kind) = s3(PART_BYTES).await else { return };
+    let bucket = &kind.bucket;
+    for length in [5, part() + 7] {
+        let ours = content(length);
+        let theirs = [&ours[..length - 1], b"x"].concat();
+        let mut first = bucket.append(UploadState::new(bucket.fresh_key(), None), None).await.expect("begun");
+        first.write(ours.slice(..length - 2)).await.expect("written");
+        let state = first.checkpoint().unwrap_or_else(|| UploadState::new(bucket.fresh_key(), None));
+        drop(first);
+        let finish = async |whole: &[u8]| {
+            let rest = Bytes::copy_from_slice(&whole[usize::try_from(state.offset()).expect("a small number")..]);
+            let mut appender = bucket.append(state.clone(), None).await.expect("gone on");
+            appender.write(rest).await.expect("written");
+            appender.finish(&Digest::of(Algorithm::Sha256, whole)).await
+        };
+        let finished = finish(&ours).await.expect("finished");
+        assert!(matches!(finish(&theirs).await, Err(FinishError::Blob(BlobError::Missing))));
+        assert_eq!(finish(&ours).await.expect("its own object").key, finished.key);
+        assert!(read_all(bucket, &finished.key).await.expect("read") == ours);
     }
 }

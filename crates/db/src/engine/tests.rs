@@ -1,12 +1,11 @@
-//! What holds for transactions and reads, each on both engines: on SQLite always, on PostgreSQL when `ROADSTEAD_TEST_POSTGRES_URL`
-//! gives a server on which databases can be made.
+//! What holds for transactions and reads, each on both engines: on SQLite always, on PostgreSQL where the test kit finds one.
 
 mod on_postgres;
 
 use std::{
     path::Path,
     sync::{
-        Arc, Once,
+        Arc,
         atomic::{AtomicU32, Ordering::SeqCst},
     },
 };
@@ -14,6 +13,7 @@ use std::{
 use super::*;
 use crate::params;
 use futures::{FutureExt as _, future::join_all};
+use roadstead_testkit::{engines, postgres::Database};
 
 const NOTHING: [i64; 0] = [];
 
@@ -22,8 +22,8 @@ struct TestDb {
     db: Db,
     options: Options,
     _directory: Option<tempfile::TempDir>,
-    /// The server, and the name of the database on it.
-    postgres: Option<(String, String)>,
+    /// PostgreSQL: dropped with the value.
+    database: Option<Database>,
 }
 
 impl TestDb {
@@ -40,24 +40,13 @@ impl TestDb {
     }
 
     async fn postgres() -> Option<Self> {
-        static SAID: Once = Once::new();
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let Ok(server) = std::env::var("ROADSTEAD_TEST_POSTGRES_URL") else {
-            SAID.call_once(|| eprintln!("skipped on PostgreSQL: ROADSTEAD_TEST_POSTGRES_URL is not set"));
-            return None;
-        };
-        let name = format!("roadstead_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, SeqCst));
-        admin(&server, &format!("CREATE DATABASE {name}")).await;
-        let (before, _) = server.rsplit_once('/').unwrap();
-        let options = options(DatabaseUrl::Postgres(format!("{before}/{name}")));
-        Some(Self::prepare(options, None, Some((server, name))).await)
+        let made = tokio::task::spawn_blocking(|| engines::postgres().map(roadstead_testkit::Postgres::database));
+        let database = made.await.unwrap()?;
+        let options = options(DatabaseUrl::Postgres(database.url()));
+        Some(Self::prepare(options, None, Some(database)).await)
     }
 
-    async fn prepare(
-        options: Options,
-        directory: Option<tempfile::TempDir>,
-        postgres: Option<(String, String)>,
-    ) -> Self {
+    async fn prepare(options: Options, directory: Option<tempfile::TempDir>, database: Option<Database>) -> Self {
         let db = Db::open(options.clone()).await.unwrap();
         let created: Result<(), DbError> = db
             .write((), |tx, ()| {
@@ -69,7 +58,7 @@ impl TestDb {
             })
             .await;
         created.unwrap();
-        Self { db, options, _directory: directory, postgres }
+        Self { db, options, _directory: directory, database }
     }
 
     async fn keys(&self) -> Vec<i64> {
@@ -82,20 +71,12 @@ impl TestDb {
 
     async fn end(self) {
         drop(self.db);
-        if let Some((server, name)) = self.postgres {
-            admin(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
-        }
+        drop(self.database);
     }
 }
 
 fn options(url: DatabaseUrl) -> Options {
-    Options { url, pool: 4, allow_fsync_off: false, clock_offset_micros: 0, ca_certificates: Vec::new() }
-}
-
-async fn admin(server: &str, sql: &str) {
-    let (client, connection) = tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute(sql).await.unwrap();
+    Options { url, pool: 4, allow_fsync_off: true, clock_offset_micros: 0, ca_certificates: Vec::new() }
 }
 
 async fn insert(tx: &mut Tx<'_>, key: i64) -> Result<(), DbError> {
@@ -387,7 +368,7 @@ async fn nodes_that_start_at_once_migrate_once() {
         } else {
             "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
         };
-        let options = test.fresh(wipe).await;
+        let options = test.fresh(wipe);
         let opened = join_all((0..4).map(|_| tokio::spawn(Db::open(options.clone())))).await;
         for db in opened {
             let db = db.unwrap().unwrap();
@@ -400,15 +381,14 @@ async fn nodes_that_start_at_once_migrate_once() {
 
 impl TestDb {
     fn options_are_sqlite(&self) -> bool {
-        self.postgres.is_none()
+        self.database.is_none()
     }
 
     /// Options of an empty database.
-    async fn fresh(&self, wipe: &str) -> Options {
-        match (&self.postgres, &self._directory) {
-            (Some((server, name)), _) => {
-                let (before, _) = server.rsplit_once('/').unwrap();
-                admin(&format!("{before}/{name}"), wipe).await;
+    fn fresh(&self, wipe: &str) -> Options {
+        match (&self.database, &self._directory) {
+            (Some(database), _) => {
+                database.execute(wipe);
                 self.options.clone()
             }
             (None, Some(directory)) => options(DatabaseUrl::Sqlite(directory.path().join("fresh.db"))),

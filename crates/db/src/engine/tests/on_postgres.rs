@@ -1,4 +1,4 @@
-//! What only a server can do: deadlocks, lost connections, dropped transactions, TLS. Skipped without `ROADSTEAD_TEST_POSTGRES_URL`.
+//! What only a server can do: deadlocks, lost connections, dropped transactions, TLS.
 
 use std::{
     sync::{
@@ -88,11 +88,13 @@ async fn a_dropped_transaction_leaves_nothing_and_costs_no_connection() {
 #[tokio::test]
 async fn after_connections_broke_the_next_requests_work() {
     let Some(test) = TestDb::postgres().await else { return };
-    let (server, name) = test.postgres.clone().unwrap();
+    let database = test.database.as_ref().unwrap();
     test.insert(0).await.unwrap();
     for key in 1..5 {
-        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
-        admin(&server, &end).await;
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
         match key % 2 {
             0 => assert_eq!(test.keys().await.len() as i64, key),
             _ => assert_eq!(test.db.list("SELECT 1::bigint", [], |row| row.get::<i64>(0)).await, Ok(vec![1])),
@@ -124,7 +126,7 @@ async fn a_connection_that_breaks_before_the_commit_is_replaced_by_another() {
 #[tokio::test]
 async fn a_statement_prepared_before_a_newer_node_changed_the_table_still_works() {
     let Some(test) = TestDb::postgres().await else { return };
-    let (server, name) = test.postgres.clone().unwrap();
+    let database = test.database.as_ref().unwrap();
     test.insert(1).await.unwrap();
     let all = "SELECT * FROM t";
     let first = |row: &Row<'_>| row.get::<i64>(0);
@@ -133,8 +135,7 @@ async fn a_statement_prepared_before_a_newer_node_changed_the_table_still_works(
         assert_eq!(test.db.query(all, [], first).await, Ok(vec![1]));
         assert_eq!(in_transaction().await, Ok::<_, DbError>(vec![1]));
     }
-    let (before, _) = server.rsplit_once('/').unwrap();
-    admin(&format!("{before}/{name}"), "ALTER TABLE t ADD COLUMN later TEXT").await;
+    database.execute("ALTER TABLE t ADD COLUMN later TEXT");
     for _ in 0..4 {
         assert_eq!(test.db.query(all, [], first).await, Ok(vec![1]));
         assert_eq!(in_transaction().await, Ok::<_, DbError>(vec![1]));
@@ -145,11 +146,13 @@ async fn a_statement_prepared_before_a_newer_node_changed_the_table_still_works(
 
 #[tokio::test]
 async fn a_server_with_fsync_off_is_refused_unless_allowed() {
-    let Ok(url) = std::env::var("ROADSTEAD_TEST_POSTGRES_FSYNC_OFF_URL") else {
-        eprintln!("skipped: ROADSTEAD_TEST_POSTGRES_FSYNC_OFF_URL is not set");
+    let Some(test) = TestDb::postgres().await else { return };
+    let sql = "SELECT current_setting('fsync')";
+    if test.db.query(sql, [], |row| row.get::<String>(0)).await != Ok(vec!["off".to_owned()]) {
+        // A server that somebody named by ROADSTEAD_TEST_POSTGRES_URL; the test kit's own has it off.
         return;
-    };
-    let options = options(DatabaseUrl::Postgres(url));
+    }
+    let options = Options { allow_fsync_off: false, ..test.options.clone() };
     let Err(DbError::Refused(words)) = Db::open(options.clone()).await else { panic!("it was not refused") };
     assert!(words.contains("fsync"), "{words}");
     Db::open(Options { allow_fsync_off: true, ..options }).await.unwrap();
