@@ -17,7 +17,10 @@ enum Came {
     /// Without credentials, where none are asked for.
     Open,
     Token(Arc<Verified>),
-    Basic { key: i64, key_id: Arc<str> },
+    Basic {
+        key: i64,
+        key_id: Arc<str>,
+    },
 }
 
 /// With what a request came.
