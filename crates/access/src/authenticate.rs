@@ -97,6 +97,14 @@ const VERIFIED_FOR: Duration = Duration::from_secs(12 * 3600);
 const NOTED_FOR: Duration = Duration::from_secs(300);
 
 impl Access {
+    /// Whether a secret key is the one that this database's signing keys were sealed with. Only reads; the database may have no tables yet.
+    ///
+    /// # Errors
+    /// As [`Access::open`].
+    pub async fn check_secret_key(db: &Db, secret_key: &[u8; 32]) -> Result<(), OpenError> {
+        Ok(SigningKeys::check(db, secret_key).await?)
+    }
+
     /// Reads the signing keys, and makes the first one.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::{
     decide::{Action, Principal, grantable, permits},
 };
 
-/// How many refresh tokens a key can have for one host. Who asks for more gets none with its token, which clients take for
+/// How many refresh tokens a key can have; for all hosts together, since a host is what the client calls it. Who asks for more gets none with its token, which clients take for
 /// "keep the password".
 const MAX_REFRESH_TOKENS: i64 = 1000;
 /// How many bytes of names and actions a token can hold: resources beyond are dropped, like all that is not granted.
@@ -170,7 +170,7 @@ impl Access {
         Ok((scope.into_iter().collect(), access))
     }
 
-    /// A new refresh token for this key and host; `None` when it has very many.
+    /// A new refresh token for this key and host; `None` when the key has very many.
     async fn new_refresh_token(&self, key: &StoredKey, service: &str) -> Result<Option<String>, DbError> {
         let token = URL_SAFE_NO_PAD.encode(self.0.entropy.bytes::<32>());
         let input = (key.id, refresh_hash(&token), service.to_owned(), micros(self.0.refresh_lifetime));
@@ -179,7 +179,7 @@ impl Access {
             .db
             .write(input, |tx, (key, hash, service, lifetime)| {
                 Box::pin(async move {
-                    if keys::count_refresh(tx, *key, service, MAX_REFRESH_TOKENS).await? >= MAX_REFRESH_TOKENS {
+                    if keys::count_refresh(tx, *key, MAX_REFRESH_TOKENS).await? >= MAX_REFRESH_TOKENS {
                         return Ok(false);
                     }
                     keys::insert_refresh(tx, hash, *key, service, *lifetime).await?;

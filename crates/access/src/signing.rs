@@ -46,6 +46,17 @@ struct SigningKey {
 }
 
 impl SigningKeys {
+    /// Whether a secret key opens the keys that are there. Makes none.
+    ///
+    /// # Errors
+    /// [`DbError::Refused`] when it does not.
+    pub(crate) async fn check(db: &Db, secret_key: &[u8; 32]) -> Result<(), DbError> {
+        let sealer = Sealer::new(secret_key);
+        let stored = if db.has_tables().await? { keys::signing_keys(db).await? } else { Vec::new() };
+        let opens = stored.iter().all(|key| sealer.open(&sealed_as(&key.kid), &key.sealed).is_some());
+        if opens { Ok(()) } else { Err(refused()) }
+    }
+
     /// Reads the keys, and makes the first one.
     ///
     /// # Errors

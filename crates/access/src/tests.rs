@@ -127,7 +127,7 @@ impl World {
     async fn refresh_tokens(&self, key: &NewKey) -> i64 {
         let key = rows::find(&self.db, &key.key_id).await.unwrap().unwrap().id;
         let count: Result<_, DbError> =
-            self.db.write(key, |tx, key| Box::pin(rows::count_refresh(tx, *key, HOST, 1_000_000))).await;
+            self.db.write(key, |tx, key| Box::pin(rows::count_refresh(tx, *key, 1_000_000))).await;
         count.unwrap()
     }
 

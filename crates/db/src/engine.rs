@@ -184,6 +184,18 @@ impl Db {
         }
     }
 
+    /// Whether the tables were made: false in a database that was only looked at ([`Self::look`]) and never used.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn has_tables(&self) -> Result<bool, DbError> {
+        let sql = match self.engine() {
+            Engine::Sqlite => "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'schema_state')",
+            Engine::Postgres => "SELECT to_regclass('schema_state') IS NOT NULL",
+        };
+        Ok(self.query_opt(sql, [], |row| row.get(0)).await?.unwrap_or(false))
+    }
+
     /// The database answers and can be written to, as far as that can be told without writing.
     ///
     /// # Errors

@@ -214,12 +214,12 @@ pub async fn find_refresh(db: &Db, hash: &[u8], service: &str) -> Result<Option<
     .await
 }
 
-/// How many refresh tokens a key has for a service, counted up to `limit`.
-pub async fn count_refresh(tx: &mut Tx<'_>, key: i64, service: &str, limit: i64) -> Result<i64, DbError> {
+/// How many refresh tokens a key has, for whatever services, counted up to `limit`.
+pub async fn count_refresh(tx: &mut Tx<'_>, key: i64, limit: i64) -> Result<i64, DbError> {
     let count = tx
         .query_opt(
-            "SELECT COUNT(*) FROM (SELECT 1 AS one FROM refresh_token WHERE access_key = $1 AND service = $2 LIMIT $3) AS t",
-            params![key, service, limit],
+            "SELECT COUNT(*) FROM (SELECT 1 AS one FROM refresh_token WHERE access_key = $1 LIMIT $2) AS t",
+            params![key, limit],
             |row| row.get(0),
         )
         .await?;

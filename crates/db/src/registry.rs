@@ -182,10 +182,16 @@ pub async fn find_or_make_bucket(tx: &mut Tx<'_>, name: &str, kind: &str, marker
         params![name, kind, marker, false],
     )
     .await?;
-    tx.query_one("SELECT id, marker, marked FROM bucket WHERE name = $1", params![name], |row| {
-        Ok(BucketRow { id: row.get(0)?, marker: row.get(1)?, marked: row.get(2)? })
-    })
-    .await
+    tx.query_one("SELECT id, marker, marked FROM bucket WHERE name = $1", params![name], bucket_row).await
+}
+
+/// The bucket of this name.
+pub async fn find_bucket(db: &Db, name: &str) -> Result<Option<BucketRow>, DbError> {
+    db.query_opt("SELECT id, marker, marked FROM bucket WHERE name = $1", params![name], bucket_row).await
+}
+
+fn bucket_row(row: &Row<'_>) -> Result<BucketRow, DbError> {
+    Ok(BucketRow { id: row.get(0)?, marker: row.get(1)?, marked: row.get(2)? })
 }
 
 /// Gives this node the marking of a bucket for `lease` microseconds. False: it was marked, or another node is at it.

@@ -9,7 +9,7 @@ use roadstead_model::{DigestError, NameError};
 use roadstead_registry as core;
 use serde_json::{Value, json};
 
-use crate::{body::Body, origin::Origin, route::RouteError};
+use crate::{body::Body, incoming::CollectError, origin::Origin, route::RouteError};
 
 /// The id of the request in the server's log: put it into the extensions of the request and errors of the server name it.
 #[derive(Clone, Debug)]
@@ -145,6 +145,28 @@ impl ApiError {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+impl CollectError {
+    /// The answer to a body that could not be read into memory; `what` it was, and how many bytes it may have.
+    pub(crate) fn into_answer(self, what: &str, limit: usize) -> ApiError {
+        match self {
+            Self::TooLarge => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "SIZE_INVALID",
+                format!("a {what} may have {limit} bytes here"),
+            ),
+            Self::TooSlow => {
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, "SIZE_INVALID", format!("the {what} did not come in time"))
+            }
+            Self::NoRoom => ApiError::unavailable(format!("no memory for another {what}")),
+            Self::Broken(error) => ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "SIZE_INVALID",
+                format!("the {what} did not arrive whole: {error}"),
+            ),
+        }
     }
 }
 

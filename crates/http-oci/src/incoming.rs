@@ -25,6 +25,7 @@ use futures::{
 use http::{HeaderMap, Version, header};
 use http_body::Body;
 use roadstead_registry::BodyError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How much of an unwanted body is read and thrown away.
 pub const DRAIN_BYTES: u64 = 16 << 20;
@@ -78,18 +79,26 @@ impl Incoming {
         roadstead_registry::Body { stream: self.stream, length: self.length }
     }
 
-    /// All of it in memory, at most `limit` bytes.
-    pub(crate) async fn collect(mut self, limit: usize) -> Result<Bytes, CollectError> {
+    /// All of it in memory, at most `limit` bytes, out of `room`. It must have come within `time`: bodies that are read whole are
+    /// small, and a sender of a byte now and then would hold a connection for weeks.
+    pub(crate) async fn collect(self, limit: usize, time: Duration, room: &Room) -> Result<Collected, CollectError> {
+        tokio::time::timeout(time, self.read_whole(limit, room)).await.unwrap_or(Err(CollectError::TooSlow))
+    }
+
+    async fn read_whole(mut self, limit: usize, room: &Room) -> Result<Collected, CollectError> {
         if self.length.is_some_and(|length| length > limit as u64) {
             return Err(CollectError::TooLarge);
         }
+        let mut share = room.none();
         let mut first = None;
         let mut all = BytesMut::new();
         while let Some(chunk) = self.stream.next().await {
             let chunk = chunk.map_err(CollectError::Broken)?;
-            if all.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > limit {
+            let size = all.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len();
+            if size > limit {
                 return Err(CollectError::TooLarge);
             }
+            room.grow(&mut share, size)?;
             // Most manifests come in one piece, which then needs no copy.
             match first.take() {
                 None if all.is_empty() => first = Some(chunk),
@@ -101,13 +110,43 @@ impl Incoming {
                 }
             }
         }
-        let read = first.unwrap_or_else(|| all.freeze());
+        let bytes = first.unwrap_or_else(|| all.freeze());
         match self.length {
-            Some(length) if length != read.len() as u64 => {
+            Some(length) if length != bytes.len() as u64 => {
                 Err(CollectError::Broken(BodyError("the body is shorter than its Content-Length".into())))
             }
-            _ => Ok(read),
+            _ => Ok(Collected { bytes, _share: share }),
         }
+    }
+}
+
+/// A body in memory, with its share of the [`Room`].
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// All of it.
+    pub(crate) bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+/// The memory of all bodies that are read whole (manifests, forms), in KiB. When it is used up, further ones are refused rather than
+/// made to wait: whoever waits holds what it has.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(crate) fn new(kib: usize) -> Self {
+        Self(Arc::new(Semaphore::new(kib)))
+    }
+
+    fn none(&self) -> OwnedSemaphorePermit {
+        self.0.clone().try_acquire_many_owned(0).expect("nothing is always free, and the semaphore is never closed")
+    }
+
+    fn grow(&self, share: &mut OwnedSemaphorePermit, bytes: usize) -> Result<(), CollectError> {
+        let wanted = bytes.div_ceil(1024).saturating_sub(share.num_permits());
+        let more = u32::try_from(wanted).map_err(|_| CollectError::NoRoom)?;
+        share.merge(self.0.clone().try_acquire_many_owned(more).map_err(|_| CollectError::NoRoom)?);
+        Ok(())
     }
 }
 
@@ -116,6 +155,10 @@ impl Incoming {
 pub(crate) enum CollectError {
     /// It is larger than it may be.
     TooLarge,
+    /// It did not come in time.
+    TooSlow,
+    /// Too many bodies are being read at once.
+    NoRoom,
     /// It broke off.
     Broken(BodyError),
 }
@@ -273,13 +316,46 @@ mod tests {
         Incoming { stream: futures::stream::iter(chunks).boxed(), length }
     }
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
     #[tokio::test]
     async fn collecting_is_bounded_and_exact() {
-        assert_eq!(whole(&["ab", "cd", "e"], None).collect(5).await.expect("fits"), "abcde");
-        assert_eq!(whole(&["abc"], Some(3)).collect(3).await.expect("fits"), "abc");
-        assert_eq!(whole(&[], None).collect(0).await.expect("fits"), "");
-        assert!(matches!(whole(&["ab", "cd"], None).collect(3).await, Err(CollectError::TooLarge)));
-        assert!(matches!(whole(&[], Some(10)).collect(3).await, Err(CollectError::TooLarge)));
-        assert!(matches!(whole(&["ab"], Some(3)).collect(3).await, Err(CollectError::Broken(_))));
+        let room = Room::new(1024);
+        assert_eq!(whole(&["ab", "cd", "e"], None).collect(5, HOUR, &room).await.expect("fits").bytes, "abcde");
+        assert_eq!(whole(&["abc"], Some(3)).collect(3, HOUR, &room).await.expect("fits").bytes, "abc");
+        assert_eq!(whole(&[], None).collect(0, HOUR, &room).await.expect("fits").bytes, "");
+        assert!(matches!(whole(&["ab", "cd"], None).collect(3, HOUR, &room).await, Err(CollectError::TooLarge)));
+        assert!(matches!(whole(&[], Some(10)).collect(3, HOUR, &room).await, Err(CollectError::TooLarge)));
+        assert!(matches!(whole(&["ab"], Some(3)).collect(3, HOUR, &room).await, Err(CollectError::Broken(_))));
+    }
+    #[tokio::test]
+    async fn half_sent_bodies_take_no_more_than_the_room_and_give_it_back() {
+        let room = Room::new(2);
+        let half = || Incoming {
+            stream: futures::stream::iter([Ok(Bytes::from_static(&[0; 1024]))])
+                .chain(futures::stream::pending())
+                .boxed(),
+            length: Some(4096),
+        };
+        let mut under_way = [Box::pin(half().collect(4096, HOUR, &room)), Box::pin(half().collect(4096, HOUR, &room))];
+        for body in &mut under_way {
+            assert!(futures::poll!(body).is_pending());
+        }
+        assert!(matches!(half().collect(4096, HOUR, &room).await, Err(CollectError::NoRoom)));
+        drop(under_way);
+        assert_eq!(whole(&["abc"], None).collect(3, HOUR, &room).await.expect("room again").bytes, "abc");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_dribbles_is_given_up() {
+        let dribble = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let body = Incoming { stream: dribble.boxed(), length: Some(65536) };
+        assert!(matches!(
+            body.collect(65536, Duration::from_secs(60), &Room::new(100)).await,
+            Err(CollectError::TooSlow)
+        ));
     }
 }

@@ -26,7 +26,9 @@ impl Paging {
     /// Reads `n` and `last`. An `n` that is no number, or negative, is ignored.
     pub(crate) fn read(query: Query<'_>) -> Self {
         let n = query.filled("n").filter(|n| n.bytes().all(|c| c.is_ascii_digit()));
-        Self { n: n.map(|n| n.parse().unwrap_or(usize::MAX)), last: query.filled("last") }
+        // No name has a control character, so what comes after one makes no difference; PostgreSQL can't take a NUL.
+        let last = query.filled("last").map(|last| last.split(char::is_control).next().unwrap_or_default().to_owned());
+        Self { n: n.map(|n| n.parse().unwrap_or(usize::MAX)), last: last.filter(|last| !last.is_empty()) }
     }
 
     /// How many names the page may hold.

@@ -192,6 +192,11 @@ fn scheme(text: &str) -> Option<&'static str> {
 /// A host in lower case without the scheme's own port; `None` for what could not stand in an address or a quoted header value.
 fn host(text: &str, scheme: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
+    // `host.` and `host` are one name.
+    let text = match text.split_once(".:") {
+        Some((name, port)) => format!("{name}:{port}"),
+        None => text.strip_suffix('.').map(str::to_owned).unwrap_or(text),
+    };
     let name = without_port(&text);
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
     let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

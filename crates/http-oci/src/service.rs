@@ -13,7 +13,7 @@ use crate::{
     call::{Call, asks},
     endpoints as at,
     error::{ApiError, RequestId},
-    incoming::Incoming,
+    incoming::{Incoming, Room},
     origin::{Connection, Naming},
     route::{self, Route},
 };
@@ -41,12 +41,16 @@ pub(crate) struct Shared {
     pub(crate) core: Core,
     pub(crate) access: Access,
     pub(crate) settings: Settings,
+    pub(crate) room: Room,
 }
+
+/// Memory that the manifests and forms under way may take together, in KiB.
+const ROOM_KIB: usize = 128 << 10;
 
 impl OciService {
     /// The API over a core, with these rights and settings.
     pub fn new(core: Core, access: Access, settings: Settings) -> Self {
-        Self(Arc::new(Shared { core, access, settings }))
+        Self(Arc::new(Shared { core, access, settings, room: Room::new(ROOM_KIB) }))
     }
 
     /// Whether a path is this service's: `/v2`, all below it, and `/token`.
@@ -90,7 +94,12 @@ impl OciService {
         let (origin, addressing) = shared.settings.naming.read(connection, &parts.uri, &parts.headers);
         let route = route::parse(&parts.method, parts.uri.path())?;
         if matches!(route, Route::TokenGet | Route::TokenPost) {
-            let asked = at::token::Asked { access: &shared.access, origin: &origin, addressing: &addressing };
+            let asked = at::token::Asked {
+                access: &shared.access,
+                origin: &origin,
+                addressing: &addressing,
+                room: &shared.room,
+            };
             return match route {
                 Route::TokenPost => asked.post(incoming).await,
                 _ => asked.get(&parts.uri, authorization(&parts.headers)).await,

@@ -1,8 +1,11 @@
 //! Manifests: read just enough to know what they name. The exact bytes are kept beside, since digests need them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::Digest;
 
@@ -137,8 +140,9 @@ impl Manifest {
     /// Not a JSON object, a broken descriptor, a type that is not supported, or a `mediaType` that disagrees with
     /// the Content-Type (protocol.md F1, F12, F13).
     pub fn read(body: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
-        let raw: Raw = serde_json::from_slice(body)
-            .map_err(|error| ManifestError(format!("the manifest can't be read as JSON: {error}")))?;
+        let unreadable = |why: String| ManifestError(format!("the manifest can't be read as JSON: {why}"));
+        let text = str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
+        let Object(raw): Object<Raw> = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
         let media_type = raw.media_type(content_type)?;
         if let Some(version) = raw.schema_version
             && version != 2
@@ -158,18 +162,21 @@ impl Manifest {
         if !index && raw.config.is_none() && media_type != OCI_ARTIFACT {
             return Err(ManifestError("an image manifest needs a `config`".to_owned()));
         }
+        if raw.has_nul() {
+            return Err(ManifestError("a type or platform in the manifest has a NUL character".to_owned()));
+        }
         let artifact_type = raw
             .artifact_type
             .clone()
             .filter(|text| !text.is_empty())
-            .or_else(|| raw.config.as_ref().map(|config| config.media_type.clone()));
+            .or_else(|| raw.config.as_ref().map(|config| config.0.media_type.clone()));
         let edges = raw.edges()?;
         Ok(Self {
             media_type: media_type.to_owned(),
             kind: if index { Kind::Index } else { kind(artifact_type.as_deref(), &edges) },
             artifact_type,
             subject: edges.iter().find(|edge| edge.role == Role::Subject).map(|edge| edge.digest),
-            annotations: raw.annotations.unwrap_or_default(),
+            annotations: raw.annotations.map(|annotations| annotations.0).unwrap_or_default(),
             edges,
         })
     }
@@ -200,12 +207,12 @@ struct Raw {
     schema_version: Option<i64>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    config: Option<RawDescriptor>,
-    layers: Option<Vec<RawDescriptor>>,
-    blobs: Option<Vec<RawDescriptor>>,
-    manifests: Option<Vec<RawDescriptor>>,
-    subject: Option<RawDescriptor>,
-    annotations: Option<BTreeMap<String, String>>,
+    config: Option<Object<RawDescriptor>>,
+    layers: Option<Vec<Object<RawDescriptor>>>,
+    blobs: Option<Vec<Object<RawDescriptor>>>,
+    manifests: Option<Vec<Object<RawDescriptor>>>,
+    subject: Option<Object<RawDescriptor>>,
+    annotations: Option<Unique>,
 }
 
 #[derive(Deserialize)]
@@ -220,7 +227,7 @@ struct RawDescriptor {
     #[serde(default)]
     urls: Option<Vec<String>>,
     #[serde(default)]
-    platform: Option<RawPlatform>,
+    platform: Option<Object<RawPlatform>>,
 }
 
 #[derive(Deserialize)]
@@ -257,6 +264,17 @@ impl Raw {
             })
     }
 
+    /// PostgreSQL can't store the character as text, and nobody means it.
+    fn has_nul(&self) -> bool {
+        let nul = |text: &str| text.contains('\0');
+        let descriptors = [&self.layers, &self.blobs, &self.manifests];
+        let descriptors = descriptors.into_iter().flatten().flatten().chain(&self.config).chain(&self.subject);
+        self.artifact_type.as_deref().is_some_and(nul)
+            || descriptors.map(|descriptor| &descriptor.0).any(|descriptor| {
+                nul(&descriptor.media_type) || descriptor.platform.as_ref().is_some_and(|it| nul(&it.0.name()))
+            })
+    }
+
     fn edges(&self) -> Result<Vec<Edge>, ManifestError> {
         let lists = [
             (Role::Config, self.config.as_slice()),
@@ -268,7 +286,7 @@ impl Raw {
         if lists.iter().map(|(_, list)| list.len()).sum::<usize>() > MAX_DESCRIPTORS {
             return Err(ManifestError(format!("the manifest names more than {MAX_DESCRIPTORS} things")));
         }
-        lists.into_iter().flat_map(|(role, list)| list.iter().map(move |raw| raw.edge(role))).collect()
+        lists.into_iter().flat_map(|(role, list)| list.iter().map(move |raw| raw.0.edge(role))).collect()
     }
 }
 
@@ -286,9 +304,54 @@ impl RawDescriptor {
             digest,
             media_type: self.media_type.clone(),
             size: self.size,
-            platform: self.platform.as_ref().map(RawPlatform::name),
+            platform: self.platform.as_ref().map(|platform| platform.0.name()),
             elsewhere: self.urls.as_ref().is_some_and(|urls| !urls.is_empty()) || is_foreign(&self.media_type),
         })
+    }
+}
+
+/// A JSON object. What serde derives would also take an array of the members in their order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// Names and values, each name once.
+struct Unique(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = BTreeMap<String, String>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object of texts")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let mut unique = BTreeMap::new();
+                while let Some((name, value)) = members.next_entry::<String, String>()? {
+                    if unique.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("duplicate name {:?}", shorten(&name))));
+                    }
+                    unique.insert(name, value);
+                }
+                Ok(unique)
+            }
+        }
+        deserializer.deserialize_map(Members).map(Self)
     }
 }
 
@@ -353,10 +416,16 @@ mod tests {
             r#"{"schemaVersion":2,"config":{"digest":"sha256:x","size":2}}"#,
             &format!(r#"{{"schemaVersion":2,"config":{CONFIG},"manifests":[]}}"#),
             &"[".repeat(100_000),
+            &format!(r#"[2,"{OCI_MANIFEST}",null,["x","sha256:{0}",2],[],null,null,null,null]"#, "0".repeat(64)),
+            &format!(r#"{{"config":["x","sha256:{0}",2,null,null]}}"#, "0".repeat(64)),
+            &format!(r#"{{"config":{CONFIG},"annotations":{{"a":"1","a":"2"}}}}"#),
+            &format!(r#"{{"config":{CONFIG},"artifactType":"a\u0000b"}}"#),
         ] {
             assert!(read(bad, None).is_err(), "{bad:.60}");
         }
         assert!(read("{}", Some("application/vnd.docker.distribution.manifest.v1+prettyjws")).is_err());
+        let no_text = [format!(r#"{{"config":{CONFIG},"x":""#).as_bytes(), b"\xff\"}"].concat();
+        assert!(Manifest::read(&no_text, None).is_err_and(|why| why.to_string().contains("utf-8")));
     }
 
     #[test]

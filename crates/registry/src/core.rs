@@ -14,7 +14,8 @@ use roadstead_blobs::Bucket;
 use roadstead_db::{
     Db, Engine,
     facts::{self, Facts},
-    pull, registry,
+    pull,
+    registry::{self, BucketRow},
 };
 use roadstead_model::Place;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,9 @@ const MARKER_KEY: &str = "roadstead-bucket";
 /// How long one node may take to write the marker, microseconds.
 const MARKING_LEASE: i64 = 30_000_000;
 
+/// How often it is looked whether all writers have ended.
+const STOPPING_LOOK: Duration = Duration::from_millis(20);
+
 /// How often a node that waits for another one's marking looks again.
 const MARKING_RETRY: Duration = Duration::from_millis(200);
 
@@ -116,6 +120,36 @@ impl Core {
             writers: Mutex::default(),
             requests: AtomicU64::new(0),
         })))
+    }
+
+    /// Whether a database and a bucket belong together, or are both new. Only reads; the database may have no tables yet.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    pub async fn check_bucket(db: &Db, bucket: &Bucket) -> Result<()> {
+        let row = if db.has_tables().await? { registry::find_bucket(db, DEFAULT_BUCKET).await? } else { None };
+        match row {
+            Some(row) if row.marked => compare_marker(bucket, &row).await,
+            _ if bucket.get_small(MARKER_KEY).await?.is_some() => Err(Error::Refused(
+                "the bucket belongs to another Roadstead database: an empty database needs an empty bucket".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops what is still being received, and waits until what arrived is saved, at most `limit`: for the end of the process.
+    pub async fn stop_writers(&self, limit: Duration) {
+        for writing in self.writers().values() {
+            writing.stop.cancel();
+        }
+        let stopped = tokio::time::timeout(limit, async {
+            while !self.writers().is_empty() {
+                tokio::time::sleep(STOPPING_LOOK).await;
+            }
+        });
+        if stopped.await.is_err() {
+            tracing::warn!("uploads that were being received could not be saved in time");
+        }
     }
 
     /// The database.
@@ -208,8 +242,13 @@ async fn identify(db: &Db, bucket: &Bucket) -> Result<i64> {
         }
         tokio::time::sleep(MARKING_RETRY).await;
     };
+    compare_marker(bucket, &row).await?;
+    Ok(row.id)
+}
+
+async fn compare_marker(bucket: &Bucket, row: &BucketRow) -> Result<()> {
     match bucket.get_small(MARKER_KEY).await? {
-        Some(stored) if stored == row.marker.as_bytes() => Ok(row.id),
+        Some(stored) if stored == row.marker.as_bytes() => Ok(()),
         Some(_) => Err(Error::Refused(
             "the bucket belongs to another Roadstead database: name the bucket that this database was used with, or an empty one with an empty database"
                 .to_owned(),

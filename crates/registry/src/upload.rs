@@ -13,8 +13,9 @@ use roadstead_model::{Algorithm, Digest, Place};
 
 use crate::{Core, Error, Gate, Result};
 
-/// How long a claimed upload is held without a sign of life, microseconds. Each stored part and each third of it renews it.
-const LEASE: i64 = 60_000_000;
+/// How long a claimed upload is held without a sign of life, microseconds. It is renewed each third of it, so it ends only for a node
+/// that is gone; the next one waits that long, which must be less than proxies wait for an answer.
+const LEASE: i64 = 30_000_000;
 
 /// How long a finished upload is remembered, so that a repeated PUT is answered the same (protocol.md D19b), microseconds.
 pub(crate) const FINISHED_LIFE: i64 = 600_000_000;

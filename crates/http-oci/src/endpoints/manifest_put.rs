@@ -1,5 +1,7 @@
 //! `PUT /v2/N/manifests/R` (end-7; protocol.md F1-F14).
 
+use std::time::Duration;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use roadstead_access::Action;
 use roadstead_model::{Digest, Reference, RepositoryName, Tag};
@@ -10,9 +12,12 @@ use crate::{
     body::Body,
     call::Call,
     error::ApiError,
-    incoming::{CollectError, Incoming},
+    incoming::Incoming,
     warning::warning,
 };
+
+/// How long the bytes of a manifest may take to come: 4 MiB over a slow line.
+const MOST_TIME: Duration = Duration::from_secs(300);
 
 /// The most `tag` parameters of one request (F11: at least ten).
 const MOST_TAGS: usize = 100;
@@ -26,18 +31,8 @@ pub(crate) async fn put(
     let (place, gate) = call.enter(Action::Push, name).await?;
     let asked = asked_tags(call)?;
     let limit = call.settings().manifest_bytes;
-    let body = body.collect(limit).await.map_err(|error| match error {
-        CollectError::TooLarge => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "SIZE_INVALID",
-            format!("a manifest may have {limit} bytes here"),
-        ),
-        CollectError::Broken(error) => ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "SIZE_INVALID",
-            format!("the manifest did not arrive whole: {error}"),
-        ),
-    })?;
+    let collected = body.collect(limit, MOST_TIME, &call.shared.room).await;
+    let body = collected.map_err(|error| error.into_answer("manifest", limit))?;
 
     let location = format!("/v2/{name}/manifests/{reference}");
     let mut tags = asked.clone();
@@ -52,7 +47,10 @@ pub(crate) async fn put(
     };
     let media_type = call.header(header::CONTENT_TYPE).and_then(plain_media_type);
     let by = call.caller.key_id().to_owned();
-    let pushed = call.core().put_manifest(&gate, &place, ManifestPush { media_type, body, digest, tags, by }).await?;
+    let pushed = call
+        .core()
+        .put_manifest(&gate, &place, ManifestPush { media_type, body: body.bytes.clone(), digest, tags, by })
+        .await?;
 
     let mut answer = Answer::new(StatusCode::CREATED).header(header::LOCATION, location).digest(&pushed.digest);
     if let Some(subject) = pushed.subject {

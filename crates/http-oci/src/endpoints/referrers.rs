@@ -22,6 +22,8 @@ pub(crate) async fn get(call: &Call<'_>, name: &RepositoryName, subject: &Digest
     let artifact_type = query.filled("artifactType");
     let last = query.filled("last");
     let page = match call.enter(Action::ListReferrers, name).await {
+        // No type has a NUL, and PostgreSQL can't be asked for one.
+        Ok(_) if artifact_type.as_ref().is_some_and(|wanted| wanted.contains('\0')) => Err(Error::NameUnknown),
         Ok((place, gate)) => {
             call.core().referrers(&gate, &place, subject, artifact_type.as_deref(), last.as_deref()).await
         }

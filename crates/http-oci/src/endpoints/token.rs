@@ -2,7 +2,7 @@
 //!
 //! The audience is always the host that was asked, whatever `service` says; what a scope names is read as that host's clients mean it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 use roadstead_access::{Access, Credentials, TokenError, TokenRequest};
@@ -13,12 +13,15 @@ use crate::{
     answer::Answer,
     body::Body,
     error::ApiError,
-    incoming::{CollectError, Incoming},
+    incoming::{Incoming, Room},
     origin::{Addressing, Origin},
 };
 
 /// The most bytes of a form; a refresh token and many scopes are far below it.
 const FORM_BYTES: usize = 64 << 10;
+
+/// How long a form may take to come. Anybody may send one.
+const FORM_TIME: Duration = Duration::from_secs(30);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -28,6 +31,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) access: &'a Access,
     pub(crate) origin: &'a Origin,
     pub(crate) addressing: &'a Addressing,
+    pub(crate) room: &'a Room,
 }
 
 /// How an error is called by OAuth (POST), or not (GET).
@@ -50,15 +54,9 @@ impl Asked<'_> {
 
     /// The OAuth way: a password or a refresh token in a form.
     pub(crate) async fn post(&self, body: Incoming) -> Result<Response<Body>, ApiError> {
-        let body = body.collect(FORM_BYTES).await.map_err(|error| match error {
-            CollectError::TooLarge => ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "SIZE_INVALID",
-                format!("a token request may have {FORM_BYTES} bytes"),
-            ),
-            CollectError::Broken(error) => ApiError::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", error.to_string()),
-        })?;
-        let form = Form::parse(&body);
+        let collected = body.collect(FORM_BYTES, FORM_TIME, self.room).await;
+        let body = collected.map_err(|error| error.into_answer("token request", FORM_BYTES))?;
+        let form = Form::parse(&body.bytes);
         let field = |name| form.get(name).unwrap_or("").to_owned();
         let credentials = match form.get("grant_type") {
             Some("password") => Credentials::password(field("username"), field("password")),
