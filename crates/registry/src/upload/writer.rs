@@ -96,18 +96,26 @@ impl Core {
     }
 }
 
-/// Holds the claim for as long as the writer lives, however long storage takes. When the claim is lost, the writer stops.
+/// Holds the claim for as long as the writer lives, however long storage takes. When the claim is lost, or may be since it could not
+/// be renewed for as long as it lasts, the writer stops.
 async fn renew(core: Core, id: String, epoch: i64, stop: CancellationToken) {
+    let lease = Duration::from_micros(LEASE.unsigned_abs());
+    let mut renewed_at = tokio::time::Instant::now();
     loop {
-        tokio::time::sleep(Duration::from_micros(LEASE.unsigned_abs() / 3)).await;
+        tokio::time::sleep(lease / 3).await;
+        let asked_at = tokio::time::Instant::now();
         let renewed = core
             .db()
             .write((id.clone(), epoch), |tx, (id, epoch)| Box::pin(upload::renew(tx, id, *epoch, LEASE)))
             .await
             .map_err(|error: DbError| error);
         match renewed {
-            Ok(true) => {}
+            Ok(true) => renewed_at = asked_at,
             Ok(false) => return stop.cancel(),
+            Err(error) if renewed_at.elapsed() >= lease => {
+                tracing::warn!(%error, "an upload's claim was not renewed in time: its writer stops");
+                return stop.cancel();
+            }
             // The next try may come in time; saving asks for the claim in any case.
             Err(error) => tracing::warn!(%error, "an upload's claim could not be renewed"),
         }

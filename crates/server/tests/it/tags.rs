@@ -11,6 +11,7 @@ conformance!(
     h3_n,
     h3_n_that_is_none,
     h4_last,
+    h4_last_that_no_tag_has,
     h5_pages,
     h5_a_full_last_page_has_no_link,
     h6_unknown_repository,
@@ -158,4 +159,12 @@ fn h7_after_the_last_tag(t: &Scene) {
     t.client.push_image(&t.repo, "only", &content::image(0));
     t.client.delete(&t.at("manifests/only")).expect(202);
     assert_eq!(t.client.get(&t.at("tags/list")).expect(200).json(), json!({"name": t.repo, "tags": []}));
+}
+
+/// protocol.md H4: `last` need not exist; a control character (PostgreSQL takes no NUL) is no reason for an error.
+fn h4_last_that_no_tag_has(t: &Scene) {
+    push_tags(t, &["a".to_owned(), "b".to_owned()]);
+    for (last, expected) in [("a%00", vec!["b"]), ("%00", vec!["a", "b"]), ("b%01x", vec![]), ("%ff", vec![])] {
+        assert_eq!(tags(&t.client.get(&t.at(&format!("tags/list?last={last}")))), expected, "{last}");
+    }
 }

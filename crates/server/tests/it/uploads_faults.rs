@@ -18,6 +18,7 @@ conformance!(
     d7_chunk_out_of_order,
     d7_length_that_disagrees,
     d7_malformed_content_range,
+    d7_an_empty_range,
     d11_after_a_failed_finish,
     d13_last_chunk_out_of_order,
     d15_unknown_session,
@@ -87,6 +88,24 @@ fn d7_malformed_content_range(t: &Scene) {
         expect_session(t, &answer, 416, 0);
         expect_session(t, &t.client.get(&location), 204, 0);
     }
+}
+
+/// protocol.md D7: an empty range is a range: it has no body, and begins where the upload ends.
+fn d7_an_empty_range(t: &Scene) {
+    let bytes = random_bytes(100);
+    let location = t.client.begin(&t.repo);
+    let empty = |range, body| t.client.send(Request::new("PATCH", &location).header("Content-Range", range).body(body));
+    for (range, body) in [
+        ("50-49", Body::Chunked(vec![bytes[..5].to_vec()])),
+        ("0--1", Body::Chunked(vec![bytes[..5].to_vec()])),
+        ("100-99", Body::Length(Vec::new())),
+    ] {
+        let answer = empty(range, body);
+        answer.expect(416).error_code();
+        expect_session(t, &answer, 416, 0);
+        expect_session(t, &t.client.get(&location), 204, 0);
+    }
+    empty("0--1", Body::Length(Vec::new())).expect(202);
 }
 
 /// protocol.md D11: after a failed finish the session is gone or goes on; a fresh one succeeds either way.
