@@ -15,6 +15,8 @@ use crate::sources::Entropy;
 pub const MAX_LIVING_KEYS: i64 = 5;
 /// What the first administrator is called.
 pub const FIRST_PERSON: &str = "administrator";
+/// Who makes and revokes keys, for the audit log: whoever runs the commands.
+const OPERATOR: &str = "operator";
 /// The longest description of a key, in characters.
 const MAX_DESCRIPTION: usize = 200;
 /// How long a secret is that we make, in characters.
@@ -102,7 +104,8 @@ impl Keys {
                         return Ok(false);
                     };
                     let description = "made at the first start";
-                    keys::insert(tx, NewKeyRow { key_id, secret_hash, person, description, lifetime: None }).await?;
+                    let row = NewKeyRow { key_id, secret_hash, person, description, lifetime: None, by: OPERATOR };
+                    keys::insert(tx, row).await?;
                     Ok::<_, KeyError>(true)
                 })
             })
@@ -143,7 +146,14 @@ impl Keys {
                     if keys::count_living(tx, person).await? >= MAX_LIVING_KEYS {
                         return Err(KeyError::TooMany(key.person.clone()));
                     }
-                    let row = NewKeyRow { key_id: &key.key_id, secret_hash, person, description, lifetime: *lifetime };
+                    let row = NewKeyRow {
+                        key_id: &key.key_id,
+                        secret_hash,
+                        person,
+                        description,
+                        lifetime: *lifetime,
+                        by: OPERATOR,
+                    };
                     Ok(keys::insert(tx, row).await?)
                 })
             })
@@ -170,7 +180,7 @@ impl Keys {
             .write(key_id.to_owned(), |tx, key_id| {
                 Box::pin(async move {
                     // What can't be a key id is not sent to the database, which would refuse some of it.
-                    Ok::<_, DbError>(is_key_id(key_id) && keys::revoke(tx, key_id).await?)
+                    Ok::<_, DbError>(is_key_id(key_id) && keys::revoke(tx, key_id, OPERATOR).await?)
                 })
             })
             .await?;

@@ -19,9 +19,16 @@ pub(crate) async fn check(bucket: &Bucket) -> Result<(), BlobError> {
     };
     let content = content(part_bytes + 2 * BEYOND);
     let state = UploadState::new(bucket.fresh_key(), None);
+    let made = match &bucket.storage {
+        Storage::Directory(directory) => directory.missing_folders(&state.key).await?,
+        Storage::Objects(_) => Vec::new(),
+    };
     let mut trial = Trial { bucket, content, cut: part_bytes + BEYOND, state };
     let result = trial.run().await;
-    let swept = bucket.abort(&trial.state).await;
+    let mut swept = bucket.abort(&trial.state).await;
+    if let (Ok(()), Storage::Directory(directory)) = (&swept, &bucket.storage) {
+        swept = directory.remove_empty(made).await;
+    }
     result?;
     swept.map_err(|error| words("deleting an object", &error))?;
     conditional_put(bucket).await

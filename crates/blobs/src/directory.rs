@@ -163,6 +163,18 @@ impl Directory {
         .await
     }
 
+    /// The folders that have to be made before `key` can be stored.
+    pub(crate) async fn missing_folders(self: &Arc<Self>, key: &str) -> Result<Vec<PathBuf>, BlobError> {
+        let (directory, path) = (Arc::clone(self), self.path(key)?);
+        blocking(move || Ok(directory.folders.missing_for(&path))).await
+    }
+
+    /// Removes those of `folders`, which the caller had made, that are empty again.
+    pub(crate) async fn remove_empty(self: &Arc<Self>, folders: Vec<PathBuf>) -> Result<(), BlobError> {
+        let directory = Arc::clone(self);
+        blocking(move || directory.folders.remove_empty(&folders)).await
+    }
+
     fn path(&self, key: &str) -> Result<PathBuf, BlobError> {
         Ok(self.root.join(key::path_of(key)?))
     }

@@ -31,7 +31,7 @@ mod state;
 pub use appender::{Appender, Finished};
 pub use body::ByteBody;
 pub use bucket::{Bucket, Hold};
-pub use budget::{MemoryBudget, MemoryShare};
+pub use budget::{MemoryBudget, MemoryShare, MemoryUse};
 pub use error::{BlobError, FinishError};
 pub use key::KeySource;
 pub use options::{AzureOptions, BucketKind, BucketOptions, GcsOptions, S3Options};

@@ -6,8 +6,8 @@ mod write;
 
 use std::{future::Future, ops::Range, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt};
 use http::Method;
 use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, multipart::MultipartStore,
@@ -17,9 +17,18 @@ use object_store::{
 use self::failure::{reading, storing};
 pub(crate) use self::write::ObjectAppender;
 use crate::{
-    BlobError, BucketOptions, ByteBody, KeySource, MemoryBudget, UploadState, buffer::BufferPool,
-    directory::SMALL_BYTES, key,
+    BlobError, BucketOptions, ByteBody, KeySource, MemoryBudget, MemoryUse, UploadState,
+    budget::SharePieces, buffer::BufferPool, directory::SMALL_BYTES, key,
 };
+
+/// What the HTTP client holds of a download beyond what was asked of it, at most: its read buffer grows to 408 KiB.
+const AHEAD_BYTES: u64 = 448 << 10;
+
+/// A download from a store is handed out in pieces of so many bytes,
+const PIECE_BYTES: usize = 64 << 10;
+
+/// and not more of them at a time: one is sent while the next is fetched.
+const PIECES: usize = 2;
 
 /// What a store must be able to do.
 pub(crate) trait Store: ObjectStore + MultipartStore {}
@@ -58,6 +67,9 @@ impl Objects {
             // No store can be asked for no bytes.
             return Ok(ByteBody::empty());
         }
+        let length = range.end - range.start;
+        let memory = length.min(AHEAD_BYTES) + length.min(PIECES as u64 * PIECE_BYTES as u64);
+        let share = self.budget.take(MemoryUse::Reading, memory).await?;
         let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
         let found = self.within(self.store.get_opts(&path, options), reading).await?;
         if found.range != range {
@@ -65,8 +77,8 @@ impl Objects {
             let words = format!("object {key} gave bytes {start}-{end} of {}-{}", range.start, range.end);
             return Err(BlobError::Internal(words));
         }
-        let length = range.end - range.start;
-        Ok(ByteBody::stream(found.into_stream().map_err(reading).boxed(), length))
+        let pieces = SharePieces::new(share, PIECES);
+        Ok(ByteBody::stream(in_pieces(found.into_stream(), pieces, self.pool.clone()).boxed(), length))
     }
 
     pub(crate) async fn presign(&self, key: &str) -> Result<Option<String>, BlobError> {
@@ -177,6 +189,30 @@ impl Objects {
     fn too_late(&self) -> BlobError {
         BlobError::Unavailable(format!("the object store gave no answer within {:?}", self.part_timeout))
     }
+}
+
+/// Hands out what comes, copied into memory of known size; the next is asked for only when a piece was dropped.
+fn in_pieces(
+    stream: impl Stream<Item = object_store::Result<Bytes>> + Send + Unpin + 'static,
+    pieces: SharePieces,
+    pool: BufferPool,
+) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
+    futures::stream::try_unfold((stream, Bytes::new()), move |(mut stream, mut left)| {
+        let (pieces, pool) = (pieces.clone(), pool.clone());
+        async move {
+            let piece = pieces.take().await;
+            while left.is_empty() {
+                match stream.try_next().await.map_err(reading)? {
+                    Some(more) => left = more,
+                    None => return Ok(None),
+                }
+            }
+            let mut buffer = pool.buffer(left.len().min(PIECE_BYTES));
+            buffer.hold(piece);
+            left.advance(buffer.fill(&left, PIECE_BYTES));
+            Ok(Some((buffer.into_bytes(), (stream, left))))
+        }
+    })
 }
 
 fn path(key: &str) -> Result<Path, BlobError> {

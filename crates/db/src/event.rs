@@ -29,6 +29,25 @@ pub async fn audit(tx: &mut Tx<'_>, who: &str, from: &str, what: &str, object: &
     .map(drop)
 }
 
+/// A row of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// Who did it.
+    pub who: String,
+    /// What was done, such as `key.create`.
+    pub what: String,
+    /// To what.
+    pub object: String,
+}
+
+/// The newest rows of the audit log, newest first, at most `limit`.
+pub async fn newest_audited(db: &Db, limit: i64) -> Result<Vec<Audited>, DbError> {
+    db.list("SELECT who, what, object FROM audit ORDER BY id DESC LIMIT $1", params![limit], |row| {
+        Ok(Audited { who: row.get(0)?, what: row.get(1)?, object: row.get(2)? })
+    })
+    .await
+}
+
 /// Adds to (or takes from) what a registry uses.
 pub async fn change_usage(
     tx: &mut Tx<'_>,

@@ -2,7 +2,7 @@
 //!
 //! A key "lives" while it is neither revoked nor expired, by the database's clock. Secrets never come here: only their SHA-256.
 
-use crate::{Db, DbError, Tx, params, row::Row};
+use crate::{Db, DbError, Tx, event, params, row::Row};
 
 /// An access key as a sign-in needs it.
 #[derive(Clone, Debug)]
@@ -165,9 +165,11 @@ pub struct NewKeyRow<'a> {
     pub description: &'a str,
     /// Microseconds until it ends by itself.
     pub lifetime: Option<i64>,
+    /// Who makes it, for the audit log.
+    pub by: &'a str,
 }
 
-/// Inserts an access key. [`DbError::Unique`] when the key id is taken.
+/// Inserts an access key, and its row in the audit log. [`DbError::Unique`] when the key id is taken.
 pub async fn insert(tx: &mut Tx<'_>, key: NewKeyRow<'_>) -> Result<(), DbError> {
     tx.execute(
         "INSERT INTO access_key (key_id, secret_hash, person, description, created, used, expires, revoked) \
@@ -175,18 +177,19 @@ pub async fn insert(tx: &mut Tx<'_>, key: NewKeyRow<'_>) -> Result<(), DbError> 
         params![key.key_id, key.secret_hash, key.person, key.description, key.lifetime],
     )
     .await?;
-    Ok(())
+    event::audit(tx, key.by, "", "key.create", key.key_id).await
 }
 
 /// Revokes an access key and ends its refresh tokens; one that is revoked already stays so since then. False when there is
-/// no such key.
-pub async fn revoke(tx: &mut Tx<'_>, key_id: &str) -> Result<bool, DbError> {
+/// no such key. `by` is who does it, for the audit log.
+pub async fn revoke(tx: &mut Tx<'_>, key_id: &str, by: &str) -> Result<bool, DbError> {
     let key: Option<i64> = tx
         .query_opt("SELECT id FROM access_key WHERE key_id = $1 {for_update}", params![key_id], |row| row.get(0))
         .await?;
     let Some(key) = key else { return Ok(false) };
     tx.execute("UPDATE access_key SET revoked = {now} WHERE id = $1 AND revoked IS NULL", params![key]).await?;
     tx.execute("DELETE FROM refresh_token WHERE access_key = $1", params![key]).await?;
+    event::audit(tx, by, "", "key.revoke", key_id).await?;
     Ok(true)
 }
 

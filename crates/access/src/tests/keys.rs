@@ -49,6 +49,23 @@ fn what_is_given_for_the_first_administrator() {
     });
 }
 
+/// Making and revoking a key is in the audit log (product.md 3), and what did not happen is not.
+#[test]
+fn keys_are_audited() {
+    on_each_engine(async |world| {
+        let keys = world.keys();
+        let first = keys.first_administrator(FirstKey::default()).await.unwrap().unwrap();
+        let made = keys.create("administrator", "ci", None).await.unwrap();
+        keys.create("nobody", "ci", None).await.unwrap_err();
+        keys.revoke(&made.key_id).await.unwrap();
+        keys.revoke("RSKNOSUCHKEY").await.unwrap_err();
+        let audited = roadstead_db::event::newest_audited(&world.db, 10).await.unwrap();
+        let audited: Vec<_> = audited.iter().map(|row| (&*row.what, &*row.object)).collect();
+        let expected = [("key.revoke", &made.key_id), ("key.create", &made.key_id), ("key.create", &first.key_id)];
+        assert_eq!(audited, expected.map(|(what, key)| (what, &**key)));
+    });
+}
+
 /// Ids and secrets have the form that is promised, are never the same, and only a hash of the secret is stored.
 #[test]
 fn made_keys() {

@@ -48,11 +48,41 @@ impl Folders {
     pub(super) fn create(&self, path: &Path, options: &OpenOptions) -> Result<File, BlobError> {
         match options.open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                fs::create_dir_all(self.of(path))?;
-                Ok(options.open(path)?)
+                let folder = self.of(path);
+                fs::create_dir_all(&folder)?;
+                match options.open(path) {
+                    // Someone's `remove_empty` came in between; it removes only what it made itself a moment before.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        fs::create_dir_all(&folder)?;
+                        Ok(options.open(path)?)
+                    }
+                    other => Ok(other?),
+                }
             }
             other => Ok(other?),
         }
+    }
+
+    /// The folders that would have to be made for `path`, the innermost first.
+    pub(super) fn missing_for(&self, path: &Path) -> Vec<PathBuf> {
+        let above = path.ancestors().skip(1).take_while(|above| *above != self.root);
+        above.take_while(|above| !above.exists()).map(Path::to_owned).collect()
+    }
+
+    /// Removes those of `folders` that are empty, given the innermost first.
+    pub(super) fn remove_empty(&self, folders: &[PathBuf]) -> Result<(), BlobError> {
+        for folder in folders {
+            // Whoever makes it again has to make it durable again.
+            if let Some(letters) = self.letters(folder) {
+                self.lock().remove(&letters);
+            }
+            match fs::remove_dir(folder) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Makes the entries of `folder` durable, and the way to it unless that is known to be so already. A folder that

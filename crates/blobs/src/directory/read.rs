@@ -20,9 +20,12 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
 use crate::{
-    BlobError, MemoryBudget, MemoryShare,
+    BlobError, MemoryBudget, MemoryShare, MemoryUse,
     buffer::{BUFFER_BYTES, Buffer, BufferPool, memory_of},
 };
+
+/// How much is read at once while memory is scarce: whoever reads slowly then holds no more than this.
+const SCARCE_BYTES: usize = 16 << 10;
 
 /// What was learned of the file system below a bucket: whether it knows reads that do not wait.
 #[derive(Default)]
@@ -37,7 +40,7 @@ pub(crate) struct FileReader {
     pool: BufferPool,
     budget: MemoryBudget,
     ahead: Arc<ReadAhead>,
-    waiting: Option<BoxFuture<'static, MemoryShare>>,
+    waiting: Option<BoxFuture<'static, Result<MemoryShare, BlobError>>>,
     pending: Option<JoinHandle<std::io::Result<Buffer>>>,
 }
 
@@ -56,7 +59,7 @@ impl FileReader {
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>, remaining: u64) -> Poll<Result<Bytes, BlobError>> {
         let wanted = usize::try_from(remaining).unwrap_or(usize::MAX).min(BUFFER_BYTES);
         if self.pending.is_none() {
-            let share = ready!(self.poll_share(context, memory_of(wanted)));
+            let (wanted, share) = ready!(self.poll_share(context, wanted))?;
             let mut buffer = self.pool.buffer(wanted);
             buffer.hold(share);
             if !self.ahead.unknown_to_kernel.load(Ordering::Relaxed) {
@@ -88,18 +91,29 @@ impl FileReader {
         })
     }
 
-    fn poll_share(&mut self, context: &mut Context<'_>, bytes: u64) -> Poll<MemoryShare> {
+    /// A share for what is wanted, or for less of it; it is waited for only when someone asks for the next bytes.
+    fn poll_share(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<Result<(usize, MemoryShare), BlobError>> {
+        let less = wanted.min(SCARCE_BYTES);
         if self.waiting.is_none() {
-            if let Some(share) = self.budget.try_take(bytes) {
-                return Poll::Ready(share);
+            if !self.budget.is_scarce(MemoryUse::Reading)
+                && let Some(share) = self.budget.try_take(MemoryUse::Reading, memory_of(wanted))
+            {
+                return Poll::Ready(Ok((wanted, share)));
+            }
+            if let Some(share) = self.budget.try_take(MemoryUse::Reading, memory_of(less)) {
+                return Poll::Ready(Ok((less, share)));
             }
             let budget = self.budget.clone();
-            self.waiting = Some(async move { budget.take(bytes).await }.boxed());
+            self.waiting = Some(async move { budget.take(MemoryUse::Reading, memory_of(less)).await }.boxed());
         }
         let Some(waiting) = &mut self.waiting else { return Poll::Pending };
         let share = ready!(waiting.poll_unpin(context));
         self.waiting = None;
-        Poll::Ready(share)
+        Poll::Ready(share.map(|share| (less, share)))
     }
 
     fn came(&mut self, buffer: Buffer) -> Result<Bytes, BlobError> {

@@ -15,11 +15,14 @@ use super::{
     path,
 };
 use crate::{
-    BlobError, FinishError, Finished, MemoryShare, UploadState,
+    BlobError, FinishError, Finished, MemoryShare, MemoryUse, UploadState,
     buffer::{BUFFER_BYTES, Buffer},
     hashing::Hashes,
     state::{Multipart, Tail},
 };
+
+/// How much of a part a sender has to send before the memory of the whole part is taken for it.
+const FIRST_BYTES: u64 = BUFFER_BYTES as u64;
 
 /// More parts than this no store takes.
 const PARTS: u64 = 10_000;
@@ -44,7 +47,8 @@ pub(crate) struct ObjectAppender {
     gathered: u64,
     /// The tail object holds bytes that `part` lacks.
     tail_stored_only: bool,
-    share: Option<MemoryShare>,
+    /// Memory for as many bytes of the part as it says.
+    share: Option<(MemoryShare, u64)>,
     hashing: Hashing,
     superseded: Vec<String>,
     to_save: bool,
@@ -120,14 +124,17 @@ impl ObjectAppender {
             if self.gathered == self.part_bytes {
                 self.store_part().await?;
             }
-            self.take_share(0).await;
+            self.take_share(self.gathered + 1, self.gathered).await?;
             let room = usize::try_from(self.part_bytes - self.gathered).unwrap_or(usize::MAX);
             let expected =
                 self.remaining.map_or(usize::MAX, |bytes| usize::try_from(bytes.max(1)).unwrap_or(usize::MAX));
+            // A sender may send more than it said; it has not taken memory for that yet.
+            let shared = self.share.as_ref().map_or(0, |(_, bytes)| bytes.saturating_sub(self.gathered));
+            let chunk_now = &chunk[..chunk.len().min(usize::try_from(shared).unwrap_or(usize::MAX))];
             let pool = &self.objects.pool;
             let segment = self.segment.get_or_insert_with(|| pool.buffer(room.min(expected)));
             let limit = segment.filled().len().saturating_add(room);
-            let taken = segment.fill(chunk, limit);
+            let taken = segment.fill(chunk_now, limit);
             let full = segment.filled().len() == segment.capacity();
             chunk = &chunk[taken..];
             self.gathered += taken as u64;
@@ -269,7 +276,7 @@ impl ObjectAppender {
     /// Fetches the bytes of the tail object, without which no part can be filled.
     async fn load_tail(&mut self) -> Result<(), BlobError> {
         let Some(tail) = self.state.tail.clone().filter(|_| self.tail_stored_only) else { return Ok(()) };
-        self.take_share(tail.bytes).await;
+        self.take_share(tail.bytes, tail.bytes).await?;
         let target = path(&tail.key)?;
         let mut stream = self.objects.within(self.objects.store.get(&target), reading).await?.into_stream();
         let mut left = tail.bytes;
@@ -296,13 +303,21 @@ impl ObjectAppender {
         Ok(())
     }
 
-    /// Takes the memory of a whole part, or of what is left to come, before the first byte of it is kept.
-    async fn take_share(&mut self, kept: u64) {
-        if self.share.is_none() {
-            let wanted =
-                self.remaining.map_or(self.part_bytes, |bytes| self.part_bytes.min(bytes.saturating_add(kept)));
-            self.share = Some(self.objects.budget.take(wanted.max(1)).await);
+    /// Takes the memory that `needed` bytes of the part need, before the last of them is kept: a little for the first bytes,
+    /// then at once that of a whole part, or of what is left to come after the `kept` bytes.
+    async fn take_share(&mut self, needed: u64, kept: u64) -> Result<(), BlobError> {
+        if self.share.as_ref().is_some_and(|(_, bytes)| needed <= *bytes) {
+            return Ok(());
         }
+        let coming = self.remaining.map_or(self.part_bytes, |bytes| bytes.saturating_add(kept).min(self.part_bytes));
+        let coming = coming.max(needed);
+        let budget = &self.objects.budget;
+        // The first share is kept until there is the second: whoever has a second one waits for no other.
+        self.share = Some(match needed <= FIRST_BYTES {
+            true => (budget.take(MemoryUse::Starting, coming.min(FIRST_BYTES)).await?, coming.min(FIRST_BYTES)),
+            false => (budget.take(MemoryUse::Writing, coming).await?, coming),
+        });
+        Ok(())
     }
 
     /// Hashes the segment on a blocking thread, while the next one is gathered.

@@ -35,6 +35,7 @@ async fn a_working_bucket_passes_the_check_and_nothing_is_left_of_it() {
                 for entry in std::fs::read_dir(folder).expect("a folder") {
                     let entry = entry.expect("an entry");
                     assert!(entry.file_type().expect("a type").is_dir(), "{:?} is left behind", entry.path());
+                    assert_eq!(entry.file_name(), "objects", "a folder is left behind");
                     folders.push(entry.path());
                 }
             }
