@@ -16,8 +16,8 @@ use crate::{
 pub struct Appender(Kind);
 
 enum Kind {
-    File(FileAppender),
-    Object(ObjectAppender),
+    File(Box<FileAppender>),
+    Object(Box<ObjectAppender>),
 }
 
 /// An upload whose bytes are durable as one object.
@@ -37,7 +37,7 @@ impl Appender {
         state: UploadState,
         remaining: Option<u64>,
     ) -> Result<Self, BlobError> {
-        Ok(Self(Kind::File(FileAppender::open(directory, state, remaining).await?)))
+        Ok(Self(Kind::File(Box::new(FileAppender::open(directory, state, remaining).await?))))
     }
 
     pub(crate) async fn objects(
@@ -45,7 +45,7 @@ impl Appender {
         state: UploadState,
         remaining: Option<u64>,
     ) -> Result<Self, BlobError> {
-        Ok(Self(Kind::Object(ObjectAppender::open(objects, state, remaining).await?)))
+        Ok(Self(Kind::Object(Box::new(ObjectAppender::open(objects, state, remaining).await?))))
     }
 
     /// Takes the next bytes. They are copied, so the chunk's memory is free when this returns; it waits while storage is
@@ -57,10 +57,10 @@ impl Appender {
         }
     }
 
-    /// A state that should be saved before the next write, because a part was stored; `None` most of the time.
+    /// A state that should be saved before the next write, because a part was stored or enough of a file was made durable; `None` most of the time.
     pub fn checkpoint(&mut self) -> Option<UploadState> {
         match &mut self.0 {
-            Kind::File(_) => None,
+            Kind::File(appender) => appender.checkpoint(),
             Kind::Object(appender) => appender.checkpoint(),
         }
     }

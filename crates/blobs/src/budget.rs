@@ -79,10 +79,9 @@ impl MemoryBudget {
         let portion = self.portion(purpose);
         let permit = Arc::clone(&portion.free_kib).acquire_many_owned(portion.kib(bytes));
         match tokio::time::timeout(self.patience, permit).await {
-            Ok(permit) => Ok(MemoryShare {
-                _permit: permit.expect("the budget's semaphores are never closed"),
-                _within: None,
-            }),
+            Ok(permit) => {
+                Ok(MemoryShare { _permit: permit.expect("the budget's semaphores are never closed"), _within: None })
+            }
             Err(_) => Err(BlobError::Unavailable("the memory for bodies is used up".to_owned())),
         }
     }

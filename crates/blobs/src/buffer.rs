@@ -6,23 +6,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 
-use crate::MemoryShare;
+use crate::{MemoryBudget, MemoryShare};
 
 /// Size of a pooled buffer in bytes.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 
 const PAGE_BYTES: usize = 4096;
 
-/// How many idle buffers are kept: 16 MiB.
-const KEPT: usize = 64;
-
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(4096))]
 struct Page([u8; PAGE_BYTES]);
 
 /// Buffers that wait to be used again. Cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct BufferPool(Arc<Mutex<Vec<Box<[Page]>>>>);
+///
+/// As many are kept as uploads or downloads may use at once. Given back to the allocator, they leave holes between smaller
+/// allocations that are a little too small for the next buffer, which must lie on a page: the process then needs half as
+/// much again as the budget says.
+#[derive(Clone)]
+pub(crate) struct BufferPool(Arc<Pool>);
+
+struct Pool {
+    idle: Mutex<Vec<Box<[Page]>>>,
+    kept: usize,
+}
 
 /// A page-aligned buffer; its memory goes back to the pool when it is dropped.
 pub(crate) struct Buffer {
@@ -33,11 +39,17 @@ pub(crate) struct Buffer {
 }
 
 impl BufferPool {
+    /// A pool for bodies within this budget.
+    pub(crate) fn new(budget: &MemoryBudget) -> Self {
+        let kept = usize::try_from(budget.total() / 2).unwrap_or(usize::MAX) / BUFFER_BYTES;
+        Self(Arc::new(Pool { idle: Mutex::default(), kept }))
+    }
+
     /// A buffer for `wanted` bytes, [`BUFFER_BYTES`] at most. A small one is exactly as many pages as it needs.
     pub(crate) fn buffer(&self, wanted: usize) -> Buffer {
         let pages = wanted.clamp(1, BUFFER_BYTES).div_ceil(PAGE_BYTES);
         let small = pages * 4 <= BUFFER_BYTES / PAGE_BYTES;
-        let idle = if small { None } else { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() };
+        let idle = if small { None } else { self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() };
         let size = if small { pages } else { BUFFER_BYTES / PAGE_BYTES };
         let pages = idle.unwrap_or_else(|| vec![Page::zeroed(); size].into_boxed_slice());
         Buffer { pages, used: 0, pool: self.clone(), share: None }
@@ -99,8 +111,8 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if self.capacity() == BUFFER_BYTES {
             let pages = std::mem::take(&mut self.pages);
-            let mut idle = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < KEPT {
+            let mut idle = self.pool.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < self.pool.0.kept {
                 idle.push(pages);
             }
         }
@@ -113,7 +125,7 @@ mod tests {
 
     #[test]
     fn buffers_lie_on_a_page_and_are_used_again() {
-        let pool = BufferPool::default();
+        let pool = BufferPool::new(&MemoryBudget::new(1));
         let mut buffer = pool.buffer(BUFFER_BYTES);
         let address = buffer.memory().as_ptr() as usize;
         assert_eq!(address % PAGE_BYTES, 0);
@@ -124,5 +136,13 @@ mod tests {
         assert_eq!(pool.buffer(BUFFER_BYTES - 1).memory().as_ptr() as usize, address);
         assert_eq!(pool.buffer(5000).capacity(), 2 * PAGE_BYTES);
         assert_eq!(memory_of(5000), 2 * PAGE_BYTES as u64);
+    }
+
+    #[test]
+    fn as_many_buffers_are_kept_as_may_be_in_use_at_once() {
+        let pool = BufferPool::new(&MemoryBudget::new(64));
+        let buffers = |count| (0..count).map(|_| pool.buffer(BUFFER_BYTES)).collect::<Vec<_>>();
+        drop(buffers(128 + 5));
+        assert_eq!(pool.0.idle.lock().expect("a list").len(), 128);
     }
 }

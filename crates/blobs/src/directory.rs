@@ -55,7 +55,7 @@ impl Directory {
             keys,
             folders,
             turns: Turns::default(),
-            pool: BufferPool::default(),
+            pool: BufferPool::new(&budget),
             budget,
             ahead: Arc::default(),
         })

@@ -17,8 +17,8 @@ use object_store::{
 use self::failure::{reading, storing};
 pub(crate) use self::write::ObjectAppender;
 use crate::{
-    BlobError, BucketOptions, ByteBody, KeySource, MemoryBudget, MemoryUse, UploadState,
-    budget::SharePieces, buffer::BufferPool, directory::SMALL_BYTES, key,
+    BlobError, BucketOptions, ByteBody, KeySource, MemoryBudget, MemoryUse, UploadState, budget::SharePieces,
+    buffer::BufferPool, directory::SMALL_BYTES, key,
 };
 
 /// What the HTTP client holds of a download beyond what was asked of it, at most: its read buffer grows to 408 KiB.

@@ -2,6 +2,8 @@
 
 #[path = "storages/kinds.rs"]
 mod kinds;
+#[path = "storages/memory.rs"]
+mod memory;
 #[path = "storages/reading.rs"]
 mod reading;
 #[path = "storages/s3.rs"]

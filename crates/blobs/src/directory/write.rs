@@ -5,7 +5,10 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::FileExt,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use roadstead_model::{Algorithm, Digest};
@@ -13,13 +16,20 @@ use tokio::task::JoinHandle;
 
 use super::{Directory, blocking, turns::Turn};
 use crate::{
-    BlobError, FinishError, Finished, MemoryShare, UploadState,
+    BlobError, FinishError, Finished, MemoryShare, MemoryUse, UploadState,
     buffer::{BUFFER_BYTES, Buffer, memory_of},
     hashing::Hashes,
 };
 
 /// Buffers that are handed to the blocking thread at once: 512 KiB, so that the hand-over costs little.
 const BATCH: usize = 2;
+
+/// What a sender holds of memory until it has sent as much. Only then it gets the buffers that make it fast.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// After so many bytes they are made durable while the next ones come, so that a process that is killed loses no more than
+/// twice that of an upload.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
 
 /// Writes on file pages from a position that is not on one are slower; the first buffer of a resumed upload ends there.
 const PAGE: u64 = 4096;
@@ -34,8 +44,18 @@ pub(crate) struct FileAppender {
     limit: usize,
     offset: u64,
     batch: Vec<Buffer>,
-    share: Option<MemoryShare>,
+    share: Option<(MemoryShare, MemoryUse)>,
     work: Work,
+    /// How far the file is durable, or is being made so.
+    synced: u64,
+    syncing: Option<Syncing>,
+    to_save: Option<UploadState>,
+}
+
+/// What is being made durable, and what is to be remembered when it is.
+struct Syncing {
+    state: UploadState,
+    done: JoinHandle<Result<(), BlobError>>,
 }
 
 /// Where the file is: here, on a blocking thread, or given up.
@@ -57,7 +77,7 @@ impl FileAppender {
             turn: directory.turns.begin(&state.key),
             written: state.offset,
             // Nothing is acknowledged of an upload at offset 0, so its file may be new, and its entry not yet durable.
-            entry_durable: state.offset > 0,
+            entry_durable: Arc::new(AtomicBool::new(state.offset > 0)),
             hashes: Hashes::new(state.announced),
             mismatch: None,
         });
@@ -70,12 +90,15 @@ impl FileAppender {
         Ok(Self {
             directory: Arc::clone(directory),
             offset: state.offset,
+            synced: state.offset,
             state,
             unit,
             limit: unit,
             batch: Vec::with_capacity(BATCH),
             share: None,
             work: Work::Idle(writer),
+            syncing: None,
+            to_save: None,
         })
     }
 
@@ -85,17 +108,15 @@ impl FileAppender {
 
     pub(crate) async fn write(&mut self, mut chunk: &[u8]) -> Result<(), BlobError> {
         while !chunk.is_empty() {
-            if self.share.is_none() {
-                // One share for as long as the request lasts: the batch that is gathered and the one that is written.
-                self.share = Some(self.directory.budget.take(2 * BATCH as u64 * memory_of(self.unit)).await);
-            }
             if self.batch.last().is_none_or(|buffer| buffer.filled().len() >= self.limit) {
                 if self.batch.len() == BATCH {
                     self.hand_over(Then::Nothing).await?;
                 }
+                let size = self.take_share().await?;
                 let beyond_page = usize::try_from(self.offset % PAGE).unwrap_or(0);
-                self.limit = if self.unit == BUFFER_BYTES { self.unit - beyond_page } else { self.unit };
-                self.batch.push(self.directory.pool.buffer(self.unit));
+                let more_follow = size < self.unit || size == BUFFER_BYTES;
+                self.limit = if more_follow { size - beyond_page } else { size };
+                self.batch.push(self.directory.pool.buffer(size));
             }
             let taken = self.batch.last_mut().map_or(0, |buffer| buffer.fill(chunk, self.limit));
             chunk = &chunk[taken..];
@@ -104,12 +125,39 @@ impl FileAppender {
         Ok(())
     }
 
+    /// Takes the memory for the next buffer, where that is not taken already; how large it may be.
+    async fn take_share(&mut self) -> Result<usize, BlobError> {
+        let budget = &self.directory.budget;
+        Ok(match &self.share {
+            None => {
+                let size = self.unit.min(FIRST_BYTES);
+                let share = budget.take(MemoryUse::Starting, memory_of(size)).await?;
+                self.share = Some((share, MemoryUse::Starting));
+                size
+            }
+            Some((_, MemoryUse::Writing)) => self.unit,
+            Some(_) => {
+                // For as long as the request lasts: the batch that is gathered and the one that is written.
+                let share = budget.take(MemoryUse::Writing, 2 * BATCH as u64 * memory_of(self.unit)).await?;
+                self.share = Some((share, MemoryUse::Writing));
+                self.unit
+            }
+        })
+    }
+
+    pub(crate) fn checkpoint(&mut self) -> Option<UploadState> {
+        self.to_save.take()
+    }
+
     pub(crate) async fn flush(&mut self) -> Result<UploadState, BlobError> {
         self.hand_over(Then::Sync { expected: None }).await?;
         let writer = self.idle().await?;
         let (offset, hashes) = (writer.written, writer.hashes.clone());
         self.state.offset = offset;
         self.state.hashes = Some(hashes);
+        self.synced = offset;
+        // Older than what is returned.
+        self.to_save = None;
         Ok(self.state.clone())
     }
 
@@ -137,6 +185,7 @@ impl FileAppender {
     /// Gives what was gathered to a blocking thread, as soon as that has done the work before.
     async fn hand_over(&mut self, then: Then) -> Result<(), BlobError> {
         self.idle().await?;
+        self.make_durable(&then).await?;
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         let work = std::mem::replace(&mut self.work, Work::Failed(BlobError::Internal("interrupted".to_owned())));
         let Work::Idle(mut writer) = work else {
@@ -149,6 +198,33 @@ impl FileAppender {
             });
             (writer, done)
         }));
+        Ok(())
+    }
+
+    /// Begins to make durable what was written, when it is enough, and takes up what was made so.
+    async fn make_durable(&mut self, then: &Then) -> Result<(), BlobError> {
+        let Work::Idle(writer) = &self.work else { return Ok(()) };
+        let due = writer.written - self.synced >= CHECKPOINT_BYTES && matches!(then, Then::Nothing);
+        if let Some(syncing) = &mut self.syncing {
+            // A sync that failed is not told to the next one: so one is never begun before the answer of the last.
+            if !due && matches!(then, Then::Nothing) && !syncing.done.is_finished() {
+                return Ok(());
+            }
+            let done = (&mut syncing.done).await;
+            let state = self.syncing.take().map(|syncing| syncing.state);
+            if let Err(error) = done.unwrap_or_else(|error| Err(BlobError::Internal(error.to_string()))) {
+                self.work = Work::Failed(error.clone());
+                return Err(error);
+            }
+            self.to_save = state;
+        }
+        if due {
+            self.synced = writer.written;
+            let state =
+                UploadState { offset: writer.written, hashes: Some(writer.hashes.clone()), ..self.state.clone() };
+            let sync = writer.sync_so_far()?;
+            self.syncing = Some(Syncing { state, done: tokio::task::spawn_blocking(sync) });
+        }
         Ok(())
     }
 
@@ -183,7 +259,7 @@ struct FileWriter {
     path: PathBuf,
     turn: Turn,
     written: u64,
-    entry_durable: bool,
+    entry_durable: Arc<AtomicBool>,
     hashes: Hashes,
     mismatch: Option<Digest>,
 }
@@ -225,12 +301,21 @@ impl FileWriter {
         if self.mismatch.is_some() {
             return Ok(());
         }
-        self.file()?.sync_data()?;
-        if !self.entry_durable {
-            self.directory.folders.make_durable(&self.directory.folders.of(&self.path))?;
-            self.entry_durable = true;
-        }
-        Ok(())
+        self.sync_so_far()?()
+    }
+
+    /// The work of making durable what was written until now; writing may go on meanwhile.
+    fn sync_so_far(&self) -> Result<impl FnOnce() -> Result<(), BlobError> + Send + 'static, BlobError> {
+        let (file, directory, path) = (self.file()?, Arc::clone(&self.directory), self.path.clone());
+        let entry_durable = Arc::clone(&self.entry_durable);
+        Ok(move || {
+            file.sync_data()?;
+            if !entry_durable.load(Ordering::Relaxed) {
+                directory.folders.make_durable(&directory.folders.of(&path))?;
+                entry_durable.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })
     }
 
     /// Hashes the whole file once more with another algorithm.

@@ -44,7 +44,7 @@ pub(super) fn connect(options: &BucketOptions, budget: MemoryBudget) -> Result<O
         part_bytes: options.part_bytes,
         part_timeout: options.part_timeout,
         keys: options.keys.clone(),
-        pool: BufferPool::default(),
+        pool: BufferPool::new(&budget),
         budget,
     })
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     BlobError, FinishError, Finished, MemoryShare, MemoryUse, UploadState,
-    buffer::{BUFFER_BYTES, Buffer},
+    buffer::{BUFFER_BYTES, Buffer, memory_of},
     hashing::Hashes,
     state::{Multipart, Tail},
 };
@@ -309,14 +309,21 @@ impl ObjectAppender {
         if self.share.as_ref().is_some_and(|(_, bytes)| needed <= *bytes) {
             return Ok(());
         }
-        let coming = self.remaining.map_or(self.part_bytes, |bytes| bytes.saturating_add(kept).min(self.part_bytes));
-        let coming = coming.max(needed);
-        let budget = &self.objects.budget;
-        // The first share is kept until there is the second: whoever has a second one waits for no other.
-        self.share = Some(match needed <= FIRST_BYTES {
-            true => (budget.take(MemoryUse::Starting, coming.min(FIRST_BYTES)).await?, coming.min(FIRST_BYTES)),
-            false => (budget.take(MemoryUse::Writing, coming).await?, coming),
-        });
+        // Who sends more than it said is taken for one that said nothing.
+        let said = self.remaining.map(|bytes| bytes.saturating_add(kept)).filter(|bytes| *bytes >= needed);
+        let coming = said.unwrap_or(self.part_bytes).min(self.part_bytes).max(needed);
+        let (purpose, bytes) = match needed <= FIRST_BYTES {
+            true => (MemoryUse::Starting, coming.min(FIRST_BYTES)),
+            false => (MemoryUse::Writing, coming),
+        };
+        // Only from the first bytes to the whole part may one share be held while another is waited for.
+        let starting = |(_, bytes): &(MemoryShare, u64)| *bytes <= FIRST_BYTES && purpose == MemoryUse::Writing;
+        self.share = self.share.take().filter(starting);
+        let memory = match purpose {
+            MemoryUse::Starting => memory_of(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            _ => bytes.next_multiple_of(FIRST_BYTES),
+        };
+        self.share = Some((self.objects.budget.take(purpose, memory).await?, bytes));
         Ok(())
     }
 

@@ -17,14 +17,22 @@ pub(crate) struct Kind {
 
 /// Every kind of bucket that can be had here, fresh ones.
 pub(crate) async fn kinds() -> Vec<Kind> {
-    let mut kinds = vec![directory().await];
-    kinds.extend(s3(PART_BYTES).await);
+    kinds_within(MemoryBudget::new(64), MemoryBudget::new(64)).await
+}
+
+/// The same with budgets that a test chooses, one for the directory and one for S3.
+pub(crate) async fn kinds_within(directory: MemoryBudget, s3: MemoryBudget) -> Vec<Kind> {
+    let mut kinds = vec![directory_within(directory).await];
+    kinds.extend(s3_within(PART_BYTES, s3).await);
     kinds
 }
 
 pub(crate) async fn directory() -> Kind {
+    directory_within(MemoryBudget::new(64)).await
+}
+
+pub(crate) async fn directory_within(budget: MemoryBudget) -> Kind {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let budget = MemoryBudget::new(64);
     let kind = BucketKind::Directory { path: folder.path().join("bucket"), shared: false };
     let bucket = Bucket::open(BucketOptions::new(kind), budget.clone()).await.expect("a fresh directory");
     Kind { bucket, budget, folder: Some(folder) }
@@ -32,9 +40,12 @@ pub(crate) async fn directory() -> Kind {
 
 /// A bucket of its own on S3; says once that it was left out if there is none.
 pub(crate) async fn s3(part_bytes: u64) -> Option<Kind> {
+    s3_within(part_bytes, MemoryBudget::new(64)).await
+}
+
+async fn s3_within(part_bytes: u64, budget: MemoryBudget) -> Option<Kind> {
     let mut options = s3_options().await?;
     options.part_bytes = part_bytes;
-    let budget = MemoryBudget::new(64);
     let bucket = Bucket::open(options, budget.clone()).await.expect("right settings");
     Some(Kind { bucket, budget, folder: None })
 }

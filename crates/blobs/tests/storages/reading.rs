@@ -62,18 +62,6 @@ async fn a_file_that_shrinks_while_it_is_read_breaks_the_body() {
 }
 
 #[tokio::test]
-async fn a_download_holds_a_buffer_of_the_budget_only_as_long_as_its_bytes() {
-    let kind = directory().await;
-    let key = store(&kind.bucket, &content(1_000_000)).await;
-    let mut body = kind.bucket.read(&key, 0..1_000_000).await.expect("found");
-    let frame = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await;
-    let bytes = frame.expect("a frame").expect("read").into_data().expect("data");
-    assert_eq!(kind.budget.total() - kind.budget.free(), 256 << 10);
-    drop(bytes);
-    assert_eq!(kind.budget.total(), kind.budget.free());
-}
-
-#[tokio::test]
 async fn a_directory_gives_no_addresses() {
     let kind = directory().await;
     assert_eq!(kind.bucket.presign(&kind.bucket.fresh_key()).await, Ok(None));

@@ -165,61 +165,26 @@ async fn bytes_beyond_the_acknowledged_offset_are_forgotten() {
 }
 
 #[tokio::test]
-async fn an_upload_waits_while_the_memory_budget_is_used_up() {
-    for kind in kinds().await {
-        let bucket = &kind.bucket;
-        let whole = kind.budget.take(kind.budget.total()).await;
-        let mut appender = bucket.append(begin(bucket), None).await.expect("begun");
-        let mut writing = Box::pin(appender.write(Bytes::from_static(b"abc")));
-        assert!(futures::poll!(&mut writing).is_pending());
-        drop(whole);
-        writing.await.expect("written");
-        assert!(kind.budget.free() < kind.budget.total());
-        drop(appender);
-        assert_eq!(kind.budget.free(), kind.budget.total());
+async fn an_upload_into_a_directory_that_is_killed_goes_on_from_its_last_checkpoint() {
+    const STEP: usize = 1 << 20;
+    let kind = directory().await;
+    let bucket = &kind.bucket;
+    let whole = content(67 * STEP);
+    let mut appender = bucket.append(begin(bucket), Some(whole.len() as u64)).await.expect("begun");
+    let mut checkpoints = Vec::new();
+    for at in (0..whole.len()).step_by(STEP) {
+        appender.write(whole.slice(at..at + STEP)).await.expect("written");
+        checkpoints.extend(appender.checkpoint());
     }
-}
-
-#[tokio::test]
-async fn an_upload_whose_file_lost_acknowledged_bytes_has_to_begin_again() {
-    let kind = directory().await;
-    let mut appender = kind.bucket.append(begin(&kind.bucket), None).await.expect("begun");
-    appender.write(Bytes::from_static(b"0123456789")).await.expect("written");
-    let state = appender.flush().await.expect("flushed");
     drop(appender);
-    let key = state.key();
-    let folder = kind.folder.as_ref().expect("a directory").path().join("bucket/objects");
-    let file = folder.join(&key[..2]).join(&key[2..4]).join(key);
-    std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(9)).expect("cut off");
-    assert_eq!(kind.bucket.append(state, None).await.err(), Some(BlobError::Missing));
-}
-
-#[tokio::test]
-async fn an_algorithm_told_before_the_first_byte_saves_reading_again() {
-    let kind = directory().await;
-    let mut state = begin(&kind.bucket);
-    state.announce(Algorithm::Sha512);
-    let mut appender = kind.bucket.append(state, None).await.expect("begun");
-    appender.write(Bytes::from_static(b"abc")).await.expect("written");
-    let text: serde_json::Value =
-        serde_json::from_str(&appender.flush().await.expect("flushed").to_text()).expect("JSON");
-    assert_eq!(text["midstates"].as_array().map(Vec::len), Some(2));
-    appender.finish(&Digest::of(Algorithm::Sha512, b"abc")).await.expect("finished");
-}
-
-/// A client that lost its connection comes back before the server noticed.
-#[tokio::test]
-async fn a_new_request_takes_the_upload_over_from_one_that_hangs() {
-    let kind = directory().await;
-    let mut hanging = kind.bucket.append(begin(&kind.bucket), None).await.expect("begun");
-    hanging.write(Bytes::from_static(b"abc")).await.expect("written");
-    let state = hanging.flush().await.expect("flushed");
-    let mut newer = kind.bucket.append(reread(&state), None).await.expect("taken over");
-    newer.write(Bytes::from_static(b"def")).await.expect("written");
-    let state = newer.flush().await.expect("flushed");
-    hanging.write(Bytes::from_static(b"xxxxxx")).await.expect("kept in memory");
-    assert!(matches!(hanging.flush().await, Err(BlobError::Unavailable(_))));
-    let digest = Digest::of(Algorithm::Sha256, b"abcdef");
-    let finished = kind.bucket.append(state, None).await.expect("gone on").finish(&digest).await.expect("finished");
-    assert_eq!(read_all(&kind.bucket, &finished.key).await.expect("read"), b"abcdef");
+    let saved = reread(checkpoints.last().expect("something was durable before the end"));
+    assert!((32 << 20..66 << 20).contains(&saved.offset()), "{}", saved.offset());
+    let mut appender = bucket.append(saved, None).await.expect("gone on");
+    let from = usize::try_from(appender.offset()).expect("a small number");
+    appender.write(whole.slice(from..)).await.expect("written");
+    let state = appender.flush().await.expect("flushed");
+    assert_eq!(state.offset(), whole.len() as u64);
+    assert!(appender.checkpoint().is_none(), "a checkpoint after a flush would be older than it");
+    let finished = appender.finish(&Digest::of(Algorithm::Sha256, &whole)).await.expect("finished");
+    assert!(read_all(bucket, &finished.key).await.expect("read") == whole);
 }
