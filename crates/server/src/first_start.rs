@@ -78,9 +78,10 @@ impl Start {
             Self::First { registry, key, configured } => {
                 let (key_id, made) = (&key.key_id, "write it down, it is not shown again");
                 let (shown, password) = match configured {
-                    true => ("as configured".to_owned(), "\"$ROADSTEAD_INITIAL_KEY_SECRET\"".to_owned()),
+                    true => ("the one you configured".to_owned(), "SECRET".to_owned()),
                     false => (format!("{}  ({made})", key.secret), key.secret.clone()),
                 };
+                let note = if *configured { " (the secret is the one you configured)" } else { "" };
                 writeln!(
                     text,
                     "This is the first start. It has made:\n\n\
@@ -88,8 +89,9 @@ impl Start {
                      \x20 person       {}\n\
                      \x20 access key   {key_id}\n\
                      \x20 secret       {shown}\n\n\
-                     Push your first image from another terminal:\n\n\
+                     Push your first image from another terminal{note}:\n\n\
                      \x20 docker login {host} -u {key_id} -p {password}\n\
+                     \x20 docker pull hello-world      (or take an image that you have)\n\
                      \x20 docker tag hello-world {host}/{registry}/hello-world\n\
                      \x20 docker push {host}/{registry}/hello-world\n\n\
                      `roadstead --help` shows what else there is.",
@@ -141,7 +143,8 @@ mod tests {
     fn a_configured_secret_is_not_shown() {
         let registry = "main".parse().expect("a name");
         let text = Start::First { registry, key: key(), configured: true }.greeting("127.0.0.1:5000");
-        assert!(!text.contains("hunter2"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains('$'), "{text}");
+        assert!(text.contains("the secret is the one you configured") && text.contains(" -p SECRET\n"), "{text}");
     }
 
     #[test]

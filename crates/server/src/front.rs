@@ -2,16 +2,17 @@
 
 mod exchange;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use ipnet::IpNet;
-use roadstead_access::{Access, Presented};
+use roadstead_access::{Access, Presented, Refusal};
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId};
-use roadstead_registry::Core;
+use roadstead_registry::{Core, Error};
 use tracing::Instrument as _;
 
 use crate::health::Health;
@@ -21,6 +22,8 @@ use exchange::Exchange;
 pub use exchange::Recorded;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Peers that are warned of at most: an address costs its sender nothing.
+const STRANGERS: usize = 100;
 
 /// Who may read `/metrics` on a listener, and what else it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,11 @@ pub enum Doors {
 
 /// What answers the requests of a listener.
 #[derive(Clone)]
-pub struct Front(Arc<Parts>);
+pub struct Front(Arc<Parts>, Arc<Strangers>);
+
+/// Peers that speak as a proxy does and are not trusted.
+#[derive(Default)]
+struct Strangers(Mutex<HashSet<IpAddr>>);
 
 /// What the front door needs.
 pub struct Parts {
@@ -58,7 +65,7 @@ pub struct Parts {
 impl Front {
     /// The door of all listeners.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(parts), Arc::default())
     }
 
     /// The door of one listener.
@@ -67,9 +74,8 @@ impl Front {
     }
 
     async fn answer(&self, request: Request<RequestBody>, peer: Peer, doors: Doors) -> Response<Body> {
-        if peer.head_too_large {
-            let mut answer =
-                plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large\n");
+        if let Some((status, words)) = misframed(&request, peer) {
+            let mut answer = plain(status, format!("{words}\n"));
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return answer;
         }
@@ -107,12 +113,17 @@ impl Front {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"metrics\""));
             return answer;
         };
-        let Ok(caller) = self.0.access.authenticate(Some(authorization), "metrics").await else { return not_found() };
+        let caller = match self.0.access.authenticate(Some(authorization), "metrics").await {
+            Ok(caller) => caller,
+            Err(Refusal::Unavailable(_)) => return unavailable(),
+            Err(_) => return not_found(),
+        };
         if caller.presented() != Presented::Basic {
             return not_found();
         }
         match self.0.core.facts_of(caller.key()).await {
             Ok(facts) if facts.key.as_ref().is_some_and(|key| key.living && key.administrator) => self.figures(),
+            Err(Error::Unavailable(_)) => unavailable(),
             _ => not_found(),
         }
     }
@@ -136,6 +147,7 @@ impl Respond for Door {
         let Self { front, doors } = self.clone();
         async move {
             let id = request_id(request.headers());
+            front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let mut exchange = Exchange::begin(&front.0.metrics, front.0.log_requests, &id, &request, remote);
             request.extensions_mut().insert(RequestId(id.clone()));
@@ -149,6 +161,49 @@ impl Respond for Door {
             response.map(|body| exchange.record(body))
         }
     }
+}
+
+impl Strangers {
+    /// Warns once of a peer that says `X-Forwarded-Proto` and is not trusted: most often a proxy that was forgotten.
+    fn look(&self, peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) {
+        if self.is_new(peer, headers, trusted) {
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-Proto comes from a peer that is not in trusted_proxies, and is ignored: list it there if it is your proxy"
+            );
+        }
+    }
+
+    fn is_new(&self, peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+        if !headers.contains_key("x-forwarded-proto") || trusted.iter().any(|network| network.contains(&peer)) {
+            return false;
+        }
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.len() < STRANGERS && seen.insert(peer)
+    }
+}
+
+/// What keeps a request from being understood, whatever it asks for; its connection is closed (RFC 9112, 3.2 and 6.1).
+fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'static str)> {
+    if peer.head_too_large {
+        return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large"));
+    }
+    if peer.two_lengths {
+        let words = "a request has Content-Length or Transfer-Encoding, not both";
+        return Some((StatusCode::BAD_REQUEST, words));
+    }
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && !(coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none())
+    {
+        return Some((StatusCode::NOT_IMPLEMENTED, "the only Transfer-Encoding that is understood is `chunked`"));
+    }
+    let hosts = headers.get_all(HOST).iter().count();
+    if request.version() == Version::HTTP_11 && hosts != 1 || hosts > 1 {
+        return Some((StatusCode::BAD_REQUEST, "a request has one Host header"));
+    }
+    None
 }
 
 /// A client's own id when it is sane, else a new one of 128 random bits.
@@ -185,6 +240,10 @@ fn not_found() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, "there is nothing at this path\n")
 }
 
+fn unavailable() -> Response<Body> {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "the database can't be reached at the moment\n")
+}
+
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut answer = Response::new(Body::from(text.into()));
     *answer.status_mut() = status;
@@ -212,6 +271,43 @@ mod tests {
             let id = request_id(&headers("x-request-id", &[wrong]));
             assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
         }
+    }
+
+    #[test]
+    fn a_request_that_others_may_read_differently_is_refused() {
+        let peer = Peer { remote: ([127, 0, 0, 1], 1).into(), tls: false, head_too_large: false, two_lengths: false };
+        let ask = |version, given: &[(&str, &str)], peer| {
+            let request =
+                given.iter().fold(Request::builder().version(version), |it, (name, value)| it.header(*name, *value));
+            misframed(&request.body(()).expect("a request"), peer).map(|(status, _)| status.as_u16())
+        };
+        let one = Version::HTTP_11;
+        assert_eq!(ask(one, &[("host", "a")], peer), None);
+        assert_eq!(ask(one, &[], peer), Some(400));
+        assert_eq!(ask(one, &[("host", "a"), ("host", "a")], peer), Some(400));
+        assert_eq!(ask(Version::HTTP_10, &[], peer), None);
+        assert_eq!(ask(Version::HTTP_2, &[], peer), None);
+        assert_eq!(ask(one, &[("host", "a"), ("transfer-encoding", "Chunked")], peer), None);
+        for codings in [&["gzip, chunked"][..], &["chunked, chunked"], &["chunked", "chunked"], &["identity"]] {
+            let given: Vec<_> =
+                codings.iter().map(|coding| ("transfer-encoding", *coding)).chain([("host", "a")]).collect();
+            assert_eq!(ask(one, &given, peer), Some(501), "{codings:?}");
+        }
+        assert_eq!(ask(one, &[("host", "a")], Peer { two_lengths: true, ..peer }), Some(400));
+    }
+
+    #[test]
+    fn a_proxy_that_was_forgotten_is_told_of_once() {
+        let (strangers, trusted) = (Strangers::default(), ["10.0.0.0/8".parse().expect("a network")]);
+        let forwarded = headers("x-forwarded-proto", &["https"]);
+        let [known, unknown] = ["10.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        assert!(!strangers.is_new(known, &forwarded, &trusted));
+        assert!(!strangers.is_new(unknown, &HeaderMap::new(), &trusted));
+        assert!(strangers.is_new(unknown, &forwarded, &trusted));
+        assert!(!strangers.is_new(unknown, &forwarded, &trusted));
+        let new = (0..1000)
+            .filter(|host| strangers.is_new(IpAddr::from([192, 0, 3, (host % 250) as u8]), &forwarded, &trusted));
+        assert_eq!(new.count(), STRANGERS - 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const REACHED: Duration = Duration::from_secs(60);
 /// What does not answer within this time does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An object that every bucket of ours holds.
-const MARKER: &str = "roadstead-bucket";
+pub(crate) const MARKER: &str = "roadstead-bucket";
 
 /// The state of a node.
 #[derive(Clone)]

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{Request, Response};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,7 +33,7 @@ pub use body::{Reply, RequestBody, RequestBodyError};
 use crate::config::Limits;
 use crate::drain::Drain;
 use crate::tls::Certificates;
-use flow::Flow;
+use flow::{Flow, Streams};
 use guarded::Guarded;
 
 /// The largest piece that is read from or written to a socket at once (architecture.md 3).
@@ -49,6 +50,8 @@ pub struct Peer {
     pub tls: bool,
     /// The request's line and headers are larger than allowed: it must be answered with 431 and nothing else.
     pub head_too_large: bool,
+    /// The request has both a `Content-Length` and a `Transfer-Encoding`: nobody knows where it ends.
+    pub two_lengths: bool,
 }
 
 /// Answers requests. A clone goes to each connection.
@@ -80,7 +83,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Bounds, a meter, and the drain that ends the listeners.
+    /// Bounds, a meter, and the drain that ends the listeners. Listeners that share terms share `limits.connections`.
     pub fn new(limits: &Limits, meter: Arc<dyn Meter>, drain: Drain) -> Self {
         let places = usize::try_from(limits.connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self { limits: Arc::new(limits.clone()), places: Arc::new(Semaphore::new(places)), meter, drain }
@@ -190,7 +193,7 @@ fn start<R: Respond>(
     terms.drain.clone().watch(async move {
         terms.meter.connections(1);
         let _ = stream.set_nodelay(true);
-        let mut peer = Peer { remote: canonical(remote), tls: false, head_too_large: false };
+        let mut peer = Peer { remote: canonical(remote), tls: false, head_too_large: false, two_lengths: false };
         match certificates {
             None => converse(stream, peer, responder, &terms).await,
             Some(certificates) => {
@@ -226,15 +229,23 @@ where
         move |request: Request<hyper::body::Incoming>| {
             let begun = flow.begin();
             let head_too_large = flow.head_is_cut() || head_bytes(&request) > limit;
+            let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+            let had_length = flow.had_length();
+            let two_lengths = chunked && had_length == Some(true);
+            // Where it can't be told, nothing may follow on this connection (RFC 9112, 6.1).
+            let last = two_lengths || (chunked && had_length.is_none());
             let request = request.map(|body| RequestBody::new(body, idle, begun.clone()));
-            let (responder, peer) = (responder.clone(), Peer { head_too_large, ..peer });
+            let (responder, peer) = (responder.clone(), Peer { head_too_large, two_lengths, ..peer });
             async move {
-                let answer = responder.respond(request, peer).await;
+                let mut answer = responder.respond(request, peer).await;
+                if last {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(answer.map(|body| Reply::new(body, begun)))
             }
         }
     });
-    let builder = builder(limits);
+    let builder = builder(limits, &flow);
     let io = TokioIo::new(Guarded::new(stream, Arc::clone(&flow), limits, Arc::clone(&terms.meter)));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut watch = flow.watch(idle);
@@ -254,16 +265,16 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             () = watch.stalled() => {
-                tracing::debug!(remote = %peer.remote, "the client takes nothing any more: closed");
+                tracing::debug!(remote = %peer.remote, "the client takes nothing of an answer: closed");
                 return;
             }
         }
     }
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: &Limits, flow: &Arc<Flow>) -> auto::Builder<Streams> {
     let size = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams(Arc::clone(flow)));
     // The clock of headers is in `Guarded`, which also sees the bytes before hyper knows the protocol. Never
     // `pipeline_flush`: it copies each byte of a body again (architecture.md 3).
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES);

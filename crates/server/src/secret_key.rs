@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,9 @@ use roadstead_access::Entropy;
 
 use crate::config::{Config, DatabaseAddress, Secret};
 use crate::datadir::DataDir;
+
+/// Where a key that was made up lies in the data directory.
+const FILE: &str = "secret.key";
 
 /// A key, if there is one, and where it comes from, for people.
 pub struct Found {
@@ -24,7 +27,7 @@ pub struct Found {
 ///
 /// # Errors
 /// In words, when a file can't be read or holds no key.
-pub fn find(config: &Config, data: &DataDir) -> Result<Found, String> {
+pub fn find(config: &Config, data_dir: &Path) -> Result<Found, String> {
     if let Some(key) = &config.general.secret_key {
         return Ok(Found { key: Some(key.clone()), source: "configured".to_owned() });
     }
@@ -33,7 +36,7 @@ pub fn find(config: &Config, data: &DataDir) -> Result<Found, String> {
         let key = read(path, "secret_key_file")?.ok_or_else(missing)?;
         return Ok(Found { key: Some(key), source: path.display().to_string() });
     }
-    let path = path_in(data);
+    let path = data_dir.join(FILE);
     let key = read(&path, "the secret key")?;
     let source = path.display().to_string() + if key.is_none() { ", made by the first start" } else { "" };
     Ok(Found { key, source })
@@ -44,24 +47,23 @@ pub fn find(config: &Config, data: &DataDir) -> Result<Found, String> {
 /// # Errors
 /// As [`find`], and when the key can't be written.
 pub fn find_or_make(config: &Config, data: &DataDir, entropy: &Entropy) -> Result<Secret<[u8; 32]>, String> {
-    let path = path_in(data);
-    let key = match find(config, data)?.key {
+    let key = match find(config, data.path())?.key {
         Some(key) => key,
-        None => make(&path, entropy)?,
+        None => make(&data.path().join(FILE), entropy)?,
     };
-    let is_own = config.general.secret_key.is_none() && config.general.secret_key_file.is_none();
-    let shared = matches!(config.database.url.as_ref().map(Secret::expose), Some(DatabaseAddress::Postgres(_)));
-    if is_own && shared {
-        tracing::warn!(
-            "secret_key is not configured: {} is used. Other nodes of this database need the same key",
-            path.display()
-        );
+    if let Some(warning) = warning(config) {
+        tracing::warn!("{warning}");
     }
     Ok(key)
 }
 
-fn path_in(data: &DataDir) -> PathBuf {
-    data.path().join("secret.key")
+/// What an operator should know: a key of one node beside a database of many.
+pub fn warning(config: &Config) -> Option<String> {
+    let is_own = config.general.secret_key.is_none() && config.general.secret_key_file.is_none();
+    let shared = matches!(config.database.url.as_ref().map(Secret::expose), Some(DatabaseAddress::Postgres(_)));
+    let path = config.general.data_dir.join(FILE);
+    let words = "is used, and every other node of this database needs the same key";
+    (is_own && shared).then(|| format!("secret_key is not configured: {} {words}", path.display()))
 }
 
 fn read(path: &Path, name: &str) -> Result<Option<Secret<[u8; 32]>>, String> {

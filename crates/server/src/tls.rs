@@ -23,6 +23,8 @@ pub struct Certificates {
     certificate: PathBuf,
     key: PathBuf,
     seen: Mutex<Contents>,
+    /// What was wrong when the files were last looked at.
+    told: Mutex<Option<String>>,
     current: ArcSwap<ServerConfig>,
 }
 
@@ -44,6 +46,7 @@ impl Certificates {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
             seen: Mutex::new(contents),
+            told: Mutex::default(),
             current: ArcSwap::from_pointee(current),
         })
     }
@@ -64,13 +67,23 @@ impl Certificates {
         Ok(true)
     }
 
-    /// Reloads, and writes to the log what came of it.
+    /// Reloads, and writes to the log what came of it; the same trouble once.
     pub fn reload_and_tell(&self) {
-        match self.reload() {
-            Ok(true) => tracing::info!("the TLS certificate has changed and is in use"),
-            Ok(false) => {}
-            Err(error) => tracing::error!("the TLS certificate stays the old one: {error}"),
+        let reloaded = self.reload();
+        if let Ok(true) = reloaded {
+            tracing::info!("the TLS certificate has changed and is in use");
         }
+        if let Some(trouble) = self.news(reloaded.err()) {
+            tracing::error!("the TLS certificate stays the old one: {trouble}");
+        }
+    }
+
+    /// The trouble, unless it is the one that there was before.
+    fn news(&self, trouble: Option<String>) -> Option<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = trouble.clone().filter(|trouble| told.as_ref() != Some(trouble));
+        *told = trouble;
+        news
     }
 
     /// The server's side of a handshake.
@@ -94,16 +107,32 @@ impl Contents {
         if chain.is_empty() {
             return Err(format!("tls.certificate = {} holds no certificate", certificate.display()));
         }
-        let private = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| format!("tls.key = {} holds no private key in PEM", key.display()))?;
+        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| self.no_key(key))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .with_no_client_auth()
             .with_single_cert(chain, private)
-            .map_err(|error| format!("tls.certificate and tls.key do not fit: {error}"))?;
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => format!(
+                    "tls.certificate and tls.key do not fit: {} is the private key of another certificate than {} (its own certificate comes first in the file)",
+                    key.display(),
+                    certificate.display()
+                ),
+                error => format!("tls.certificate and tls.key can't be used: {error}"),
+            })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    fn no_key(&self, path: &Path) -> String {
+        let text = String::from_utf8_lossy(&self.key);
+        let what = if text.contains("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+            "is encrypted: store it without a passphrase (`openssl pkey -in OLD -out NEW`), readable for its owner alone"
+        } else {
+            "holds no private key in PEM"
+        };
+        format!("tls.key = {} {what}", path.display())
     }
 }
 

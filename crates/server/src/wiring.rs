@@ -142,12 +142,17 @@ pub async fn open_core(config: &Config, db: Db, bucket: Bucket) -> Result<Core, 
         require_blobs: config.manifests.require_blobs,
         ..roadstead_registry::Options::default()
     };
-    // What was unavailable or refused says why in its details; its short form is for clients.
-    Core::open(db, bucket, options).await.map_err(|error| match error {
+    Core::open(db, bucket, options).await.map_err(|error| core_words(&error))
+}
+
+/// What the core says to an operator: what was unavailable or refused says why in its details, its short form is for
+/// clients.
+pub fn core_words(error: &roadstead_registry::Error) -> String {
+    match error {
         roadstead_registry::Error::Unavailable(why) => format!("the bucket or the database can't be used: {why}"),
         roadstead_registry::Error::Internal(why) => format!("internal error: {why}"),
         other => other.to_string(),
-    })
+    }
 }
 
 /// How long what was deleted can be restored, in microseconds.

@@ -137,6 +137,8 @@ pub(super) enum RegistryCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
     /// Make an access key; its secret is shown only this once
+    ///
+    /// Every access key is a system administrator's at present: who has one may do everything in every registry.
     Create {
         /// Whose it is
         #[arg(long, default_value = "administrator")]
@@ -144,7 +146,7 @@ pub(super) enum KeyCommand {
         /// What it is for
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
-        /// Days after which it ends by itself
+        /// Days after which it ends by itself, at least 1
         #[arg(long, value_name = "DAYS")]
         days: Option<u32>,
     },

@@ -1,15 +1,18 @@
-//! `config check`: tries everything that a start needs, and says of each in one line whether it works.
+//! `config check`: tries everything that a start needs, and says of each in one line whether it works. It makes nothing
+//! that was not there; what a start would make is said.
 
 use std::process::ExitCode;
 
-use roadstead_access::Clock;
-use roadstead_db::DatabaseUrl;
+use roadstead_access::{Access, Clock, Entropy};
+use roadstead_blobs::Bucket;
+use roadstead_db::{DatabaseUrl, Db};
+use roadstead_registry::Core;
 
 use super::execute::{Command, Outcome};
-use crate::config::{BucketType, Config};
+use crate::config::{BucketType, Config, Secret};
 use crate::control;
 use crate::datadir::{DataDir, DataDirError, Lock};
-use crate::health::{CLOCK_LIMIT, clock_offset};
+use crate::health::{CLOCK_LIMIT, MARKER, clock_offset};
 use crate::listener;
 use crate::secret_key;
 use crate::tls::Certificates;
@@ -19,11 +22,21 @@ use crate::wiring;
 pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
     let mut lines = Lines { trouble: false };
     lines.tell("configuration", Ok("read".to_owned()));
-    let data = DataDir::make(&config.general.data_dir).map(|data| (data.lock(), data));
-    let running = matches!(data, Ok((Err(DataDirError::Held { .. }), _)));
-    lines.tell("data directory", data_directory(config, &data, running));
-    if let Ok((_, data)) = &data {
-        lines.tell("secret key", secret_key::find(config, data).map(|found| found.source));
+    let data = data_directory(config);
+    let running = matches!(data, Ok(Data::Running));
+    let foreign = matches!(data, Err(DataDirError::Foreign { .. }));
+    lines.tell("data directory", data.as_ref().map(|data| data.words(config)).map_err(ToString::to_string));
+    if foreign {
+        // What is made in there by another user is in the server's way.
+        return Ok(ExitCode::FAILURE);
+    }
+    let found = secret_key::find(config, &config.general.data_dir);
+    // A key that a start would make up is as good as any other one: it opens nothing that is sealed already.
+    let made_up = || Secret::new(Entropy::system().bytes());
+    let key = found.as_ref().ok().map(|found| found.key.clone().unwrap_or_else(made_up));
+    match secret_key::warning(config) {
+        Some(words) if found.is_ok() => lines.warn("secret key", &words),
+        _ => lines.tell("secret key", found.map(|found| found.source)),
     }
     // The addresses of a running server are taken: by itself.
     if !running {
@@ -32,13 +45,8 @@ pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
     if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
         lines.tell("certificate", Certificates::open(certificate, key).map(|_| "fits its key".to_owned()));
     }
-    let embedded = matches!(wiring::database_url(config), DatabaseUrl::Sqlite(_));
-    let (database, clock) = if running && embedded { through_the_server(config).await } else { directly(config).await };
-    lines.tell("database", database);
-    if let Some(clock) = clock {
-        lines.tell("clock", clock);
-    }
-    lines.tell("bucket", bucket(config).await);
+    let db = database(config, running, key.as_ref(), &mut lines).await;
+    lines.tell("bucket", bucket(config, db).await);
     Ok(if lines.trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -47,30 +55,52 @@ struct Lines {
 }
 
 impl Lines {
-    fn tell(&mut self, what: &str, found: Result<String, String>) {
+    fn tell(&mut self, what: &str, found: Found) {
         let (state, words) = match found {
             Ok(words) => ("ok", words),
             Err(words) => {
                 self.trouble = true;
-                ("TROUBLE", words)
+                ("TROUBLE", one_line(&words))
             }
         };
         println!("{state:<8} {what:<15} {words}");
+    }
+
+    /// Something to know that is no failure.
+    fn warn(&self, what: &str, words: &str) {
+        println!("{:<8} {what:<15} {words}", "warning");
     }
 }
 
 type Found = Result<String, String>;
 
-fn data_directory(
-    config: &Config,
-    data: &Result<(Result<Lock, DataDirError>, DataDir), DataDirError>,
-    running: bool,
-) -> Found {
-    let path = config.general.data_dir.display();
-    match data {
-        _ if running => Ok(format!("{path}, in use by a running server")),
-        Ok((Ok(_), _)) => Ok(path.to_string()),
-        Ok((Err(error), _)) | Err(error) => Err(error.to_string()),
+/// A data directory as a check finds it.
+enum Data {
+    New,
+    Running,
+    /// Held until the check is over, so that no server starts in the middle.
+    Free {
+        _lock: Option<Lock>,
+    },
+}
+
+fn data_directory(config: &Config) -> Result<Data, DataDirError> {
+    let Some(data) = DataDir::look(&config.general.data_dir)? else { return Ok(Data::New) };
+    match data.lock_if_used() {
+        Ok(lock) => Ok(Data::Free { _lock: lock }),
+        Err(DataDirError::Held { .. }) => Ok(Data::Running),
+        Err(error) => Err(error),
+    }
+}
+
+impl Data {
+    fn words(&self, config: &Config) -> String {
+        let path = config.general.data_dir.display();
+        match self {
+            Self::New => format!("{path} is made by the first start"),
+            Self::Running => format!("{path}, in use by a running server"),
+            Self::Free { .. } => path.to_string(),
+        }
     }
 }
 
@@ -81,44 +111,117 @@ fn listen(config: &Config) -> Found {
     Ok(format!("{} can be had", names.join(", ")))
 }
 
-async fn through_the_server(config: &Config) -> (Found, Option<Found>) {
-    match control::ask(&config.general.data_dir, &Command::DatabaseTime).await {
-        Ok(Ok(Outcome::DatabaseTime(_))) => (Ok("answers, asked through the running server".to_owned()), None),
-        Ok(Ok(_)) => (Err("the running server did not understand".to_owned()), None),
-        Ok(Err(failure)) => (Err(failure.to_string()), None),
-        Err(words) => (Err(words), None),
-    }
+/// What is known of the database for the check of the bucket.
+enum Known {
+    Open(Db),
+    /// There is none yet.
+    New,
+    /// It can't be asked: it is in trouble, or a running server has it, which has compared the two.
+    Nothing,
 }
 
-async fn directly(config: &Config) -> (Found, Option<Found>) {
-    if let DatabaseUrl::Sqlite(path) = wiring::database_url(config)
-        && !path.exists()
-    {
-        return (Ok(format!("{} is made by the first start", path.display())), None);
+async fn database(config: &Config, running: bool, key: Option<&Secret<[u8; 32]>>, lines: &mut Lines) -> Known {
+    if let DatabaseUrl::Sqlite(path) = wiring::database_url(config) {
+        if running {
+            lines.tell("database", through_the_server(config).await);
+            return Known::Nothing;
+        }
+        if !path.exists() {
+            lines.tell("database", Ok(format!("{} is made by the first start", path.display())));
+            return Known::New;
+        }
     }
     let db = match wiring::look_at_database(config).await {
         Ok(db) => db,
-        Err(words) => return (Err(words), None),
-    };
-    match clock_offset(&db, &Clock::system()).await {
-        Ok(offset) if offset.abs() > CLOCK_LIMIT => {
-            let seconds = offset as f64 / 1e6;
-            let words = format!(
-                "this machine's clock is {seconds:+.1} s off the database's; 5 s are allowed: see to its time service"
-            );
-            (Ok("answers".to_owned()), Some(Err(words)))
+        Err(words) => {
+            lines.tell("database", Err(words));
+            return Known::Nothing;
         }
-        Ok(offset) => (Ok("answers".to_owned()), Some(Ok(format!("{:+.3} s off the database's", offset as f64 / 1e6)))),
-        Err(error) => (Err(error.to_string()), None),
+    };
+    let offset = clock_offset(&db, &Clock::system()).await;
+    lines.tell("database", offset.as_ref().map(|_| "answers".to_owned()).map_err(ToString::to_string));
+    let Ok(offset) = offset else { return Known::Nothing };
+    lines.tell("clock", clock(offset));
+    if let Some(key) = key
+        && let Err(error) = Access::check_secret_key(&db, key.expose()).await
+    {
+        lines.tell("secret key", Err(error.to_string()));
+    }
+    Known::Open(db)
+}
+
+async fn through_the_server(config: &Config) -> Found {
+    match control::ask(&config.general.data_dir, &Command::DatabaseTime).await? {
+        Ok(Outcome::DatabaseTime(_)) => Ok("answers, asked through the running server".to_owned()),
+        Ok(_) => Err("the running server did not understand".to_owned()),
+        Err(failure) => Err(failure.to_string()),
     }
 }
 
-async fn bucket(config: &Config) -> Found {
+fn clock(offset: i64) -> Found {
+    let seconds = offset as f64 / 1e6;
+    if offset.abs() > CLOCK_LIMIT {
+        return Err(format!(
+            "this machine's clock is {seconds:+.1} s off the database's; 5 s are allowed: see to its time service"
+        ));
+    }
+    Ok(format!("{seconds:+.3} s off the database's"))
+}
+
+async fn bucket(config: &Config, db: Known) -> Found {
+    let directory = config.bucket_directory();
+    let is_directory = config.bucket.kind == BucketType::Directory;
+    if is_directory && DataDir::look(&directory).is_ok_and(|found| found.is_none()) {
+        return Ok(format!("{} is made by the first start", directory.display()));
+    }
     let bucket = wiring::open_bucket(config, wiring::memory_budget(config)).await?;
+    // Before anything is written to it.
+    belongs(&bucket, db).await?;
     bucket.check().await.map_err(|error| error.to_string())?;
-    Ok(match (config.bucket.kind, config.bucket.redirect) {
-        (BucketType::Directory, _) => format!("{} can be written and read", config.bucket_directory().display()),
-        (_, true) => "can be written, read and deleted, presigned addresses too".to_owned(),
-        (_, false) => "can be written, read and deleted".to_owned(),
+    Ok(match config.bucket.redirect {
+        _ if is_directory => format!("{} can be written and read", directory.display()),
+        true => "can be written, read and deleted, presigned addresses too".to_owned(),
+        false => "can be written, read and deleted".to_owned(),
     })
+}
+
+/// Refuses a bucket that another database uses.
+async fn belongs(bucket: &Bucket, db: Known) -> Result<(), String> {
+    match db {
+        Known::Open(db) => Core::check_bucket(&db, bucket).await.map_err(|error| wiring::core_words(&error)),
+        Known::New if bucket.get_small(MARKER).await.map_err(|error| error.to_string())?.is_some() => {
+            Err("the bucket belongs to another Roadstead database: a new database needs an empty bucket".to_owned())
+        }
+        Known::New | Known::Nothing => Ok(()),
+    }
+}
+
+/// Words of a storage service as one line of text: of an XML document what it says to people.
+fn one_line(words: &str) -> String {
+    let mut text = words.to_owned();
+    while let Some(start) = text.find("<?xml").or_else(|| text.find("<Error")) {
+        let end = text[start..].find("</Error>").map_or(text.len(), |end| start + end + "</Error>".len());
+        let document = &text[start..end];
+        let said: Vec<_> = ["Code", "Message"].into_iter().filter_map(|name| element(document, name)).collect();
+        text = format!("{}{}{}", &text[..start], said.join(": "), &text[end..]);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn element(document: &str, name: &str) -> Option<String> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once('<')?.0.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_storage_service_says_is_one_line_without_markup() {
+        let said = "asking: 403\n<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>\n<Message>No.</Message><Id>7</Id></Error> (2 tries)";
+        assert_eq!(one_line(said), "asking: 403 AccessDenied: No. (2 tries)");
+        assert_eq!(one_line("cut <Error><Code>A</Code><Mess"), "cut A");
+        assert_eq!(one_line("a </Error> <Error>"), "a </Error>");
+    }
 }

@@ -1,5 +1,7 @@
 //! Commands as data, and what comes of them.
 
+use std::time::Duration;
+
 use roadstead_access::{KeyError, Keys};
 use roadstead_db::registry::{self, NewRegistry, Registry};
 use roadstead_db::{Db, DbError};
@@ -125,6 +127,9 @@ pub struct NewKeyView {
     pub secret: String,
     /// Whose it is.
     pub person: String,
+    /// When it ends by itself, microseconds since 1970, to the second.
+    #[serde(default)]
+    pub expires: Option<i64>,
 }
 
 impl std::fmt::Debug for NewKeyView {
@@ -168,6 +173,11 @@ pub struct Services {
 }
 
 impl Command {
+    /// It makes something, so it may be the first that is ever done in a data directory.
+    pub fn makes(&self) -> bool {
+        matches!(self, Self::RegistryCreate { .. } | Self::KeyCreate { .. })
+    }
+
     /// It needs to know the default bucket, so the bucket has to be opened for it.
     pub fn needs_bucket(&self) -> bool {
         matches!(self, Self::RegistryCreate { .. })
@@ -186,11 +196,7 @@ pub async fn execute(services: &Services, command: Command) -> Result<Outcome, F
         Command::RegistryList => list(services).await,
         Command::RegistryShow { name } => show(services, &registry_name(&name)?).await.map(Outcome::Registry),
         Command::RegistryDelete { name } => delete(services, &name).await,
-        Command::KeyCreate { person, description, days } => {
-            let lifetime = days.map(|days| std::time::Duration::from_secs(u64::from(days) * 86_400));
-            let key = services.keys.create(&person, &description, lifetime).await.map_err(key_failure)?;
-            Ok(Outcome::NewKey(NewKeyView { key_id: key.key_id, secret: key.secret, person: key.person }))
-        }
+        Command::KeyCreate { person, description, days } => create_key(services, &person, &description, days).await,
         Command::KeyList { person } => list_keys(services, person.as_deref()).await,
         Command::KeyRevoke { key_id } => {
             services.keys.revoke(&key_id).await.map_err(key_failure)?;
@@ -264,6 +270,23 @@ async fn delete(services: &Services, name: &str) -> Result<Outcome, Failure> {
         Ok(_) => Err(Failure(format!("the registry {name} lies in the trash already"))),
         Err(failure) => Err(failure),
     }
+}
+
+async fn create_key(
+    services: &Services,
+    person: &str,
+    description: &str,
+    days: Option<u32>,
+) -> Result<Outcome, Failure> {
+    if days == Some(0) {
+        let words = "a key of 0 days would be expired at once: give at least 1, or leave `--days` out for one that does not end";
+        return Err(Failure(words.to_owned()));
+    }
+    let lifetime = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+    let now = services.db.now().await.map_err(database_failure)?;
+    let key = services.keys.create(person, description, lifetime).await.map_err(key_failure)?;
+    let expires = lifetime.map(|lifetime| now.saturating_add(i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX)));
+    Ok(Outcome::NewKey(NewKeyView { key_id: key.key_id, secret: key.secret, person: key.person, expires }))
 }
 
 async fn list_keys(services: &Services, person: Option<&str>) -> Result<Outcome, Failure> {

@@ -55,8 +55,13 @@ fn for_people(outcome: &Outcome) -> String {
             format!("The registry {} lies in the trash{until}.\n", registry.name)
         }
         Outcome::NewKey(key) => format!(
-            "access key   {}\nsecret       {}  (write it down, it is not shown again)\nperson       {}\n\n  docker login HOST -u {} -p {}\n",
-            key.key_id, key.secret, key.person, key.key_id, key.secret
+            "access key   {}\nsecret       {}  (write it down, it is not shown again)\nperson       {}\n{}\n  docker login HOST -u {} -p {}\n",
+            key.key_id,
+            key.secret,
+            key.person,
+            key.expires.map_or_else(String::new, |expires| format!("ends         {}\n", time(expires))),
+            key.key_id,
+            key.secret
         ),
         Outcome::Keys(all) => keys(all),
         Outcome::Revoked { key_id } => format!("The access key {key_id} is revoked.\n"),

@@ -59,7 +59,7 @@ pub(super) fn key(typed: KeyCommand) -> Command {
 
 /// Carries the command out and prints what came of it.
 pub(super) async fn run(config: &Config, command: Command, format: Format) -> Result<ExitCode, String> {
-    let outcome = match place(config)? {
+    let outcome = match place(config, &command)? {
         Place::Server => control::ask(&config.general.data_dir, &command).await?,
         Place::Here(_lock) => {
             let services = open(config, command.needs_bucket()).await?;
@@ -80,12 +80,22 @@ pub(super) enum Place {
 }
 
 /// An embedded database has one process; PostgreSQL has any number.
-pub(super) fn place(config: &Config) -> Result<Place, String> {
-    if let DatabaseUrl::Postgres(_) = wiring::database_url(config) {
-        return Ok(Place::Here(None));
+pub(super) fn place(config: &Config, command: &Command) -> Result<Place, String> {
+    let DatabaseUrl::Sqlite(database) = wiring::database_url(config) else { return Ok(Place::Here(None)) };
+    let data_dir = &config.general.data_dir;
+    // A slip in a path must not look like a service that holds nothing. A server that makes the database holds the lock.
+    if !command.makes() && !database.exists() {
+        let held = DataDir::look(data_dir).and_then(|data| data.map(|data| data.lock_if_used()).transpose());
+        return match held {
+            Err(DataDirError::Held { .. }) => Ok(Place::Server),
+            Err(error) => Err(error.to_string()),
+            Ok(_) => Err(format!(
+                "there is no Roadstead data in {}: give this command the `--data-dir` or the configuration of the server",
+                data_dir.display()
+            )),
+        };
     }
-    let held = DataDir::make(&config.general.data_dir).and_then(|data| data.lock());
-    match held {
+    match DataDir::make(data_dir).and_then(|data| data.lock()) {
         Ok(lock) => Ok(Place::Here(Some(lock))),
         Err(DataDirError::Held { .. }) => Ok(Place::Server),
         Err(error) => Err(error.to_string()),

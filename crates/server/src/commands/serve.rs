@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::execute::Services;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::control::Control;
 use crate::datadir::{DataDir, Lock};
 use crate::drain::Drain;
@@ -28,8 +28,12 @@ use crate::secret_key;
 use crate::tls::{Certificates, RELOAD};
 use crate::wiring;
 
-/// How long background work rests when there is none.
-const REST: Duration = Duration::from_secs(5);
+/// Connections of the listener for figures, which has a limit of its own: a busy node still answers its supervisor.
+const FIGURES_CONNECTIONS: u64 = 100;
+/// How long uploads that are cut off have to save what arrived.
+const SAVING: Duration = Duration::from_secs(10);
+/// How long the listener for figures has to end after everything else.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Runs a node until it is told to end.
 ///
@@ -57,7 +61,7 @@ pub async fn serve(config: Config) -> Result<(), String> {
     tracing::info!("ending: no new requests, running ones are finished");
     node.drain.begin();
     tokio::select! {
-        whole = node.drain.finish(Duration::from_secs(config.limits.drain_seconds)) => {
+        whole = node.end(Duration::from_secs(config.limits.drain_seconds)) => {
             if !whole {
                 tracing::warn!("limits.drain_seconds are over: the requests that still ran were cut off");
             }
@@ -76,6 +80,8 @@ pub struct Node {
     pub drain: Drain,
     main: Vec<SocketAddr>,
     figures: Option<SocketAddr>,
+    figures_end: Drain,
+    core: Core,
     certificates: Option<Arc<Certificates>>,
     _lock: Lock,
     _hold: Hold,
@@ -125,12 +131,17 @@ impl Node {
             trusted_proxies: config.general.trusted_proxies.clone(),
             log_requests: config.log.access,
         });
-        let terms = Terms::new(&config.limits, Arc::new(metrics), drain.clone());
+        let meter = Arc::new(metrics);
+        let terms = Terms::new(&config.limits, meter.clone(), drain.clone());
 
+        // Answers until everything else has ended: who watches the node sees that it drains.
+        let figures_end = Drain::new();
         let figures = match config.metrics.listen {
             Some(address) => {
                 let (address, listener) = open(&[address])?.remove(0);
-                drain.watch(listener::serve(listener, None, front.door(Doors::Metrics), terms.clone()));
+                let limits = Limits { connections: FIGURES_CONNECTIONS, ..config.limits.clone() };
+                let terms = Terms::new(&limits, meter, figures_end.clone());
+                figures_end.watch(listener::serve(listener, None, front.door(Doors::Metrics), terms));
                 Some(address)
             }
             None => None,
@@ -141,13 +152,25 @@ impl Node {
             main.push(address);
             drain.watch(listener::serve(listener, certificates.clone(), front.door(doors), terms.clone()));
         }
-        start_background(&core, &health, certificates.clone(), &drain);
+        let rest = Duration::from_secs(config.gc.interval_seconds);
+        start_background(&core, rest, &health, certificates.clone(), &drain);
 
         let host = match &config.general.external_url {
             Some(url) => url.split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned(),
             None => main.first().map_or_else(String::new, |address| reachable(*address).to_string()),
         };
-        Ok(Self { greeting: start.greeting(&host), drain, main, figures, certificates, _lock: lock, _hold: hold })
+        let greeting = start.greeting(&host);
+        Ok(Self { greeting, drain, main, figures, figures_end, core, certificates, _lock: lock, _hold: hold })
+    }
+
+    /// Ends it: what runs is finished for at most so long, then cut off; what arrived of uploads is saved. True: nothing
+    /// was cut off.
+    pub async fn end(&self, limit: Duration) -> bool {
+        let whole = self.drain.finish(limit).await;
+        // An upload outlives its request for as long as it takes to save what arrived.
+        self.core.stop_writers(SAVING).await;
+        self.figures_end.finish(LAST).await;
+        whole
     }
 
     /// The addresses on which clients are answered, with their real ports.
@@ -178,7 +201,13 @@ fn open(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, Stri
 
 /// What runs beside the requests. It is dropped when the drain begins: each piece of it is a transaction, or harmless to
 /// do again.
-fn start_background(core: &Core, health: &Health, certificates: Option<Arc<Certificates>>, drain: &Drain) {
+fn start_background(
+    core: &Core,
+    rest: Duration,
+    health: &Health,
+    certificates: Option<Arc<Certificates>>,
+    drain: &Drain,
+) {
     let until_drain = |work: futures::future::BoxFuture<'static, ()>| {
         let begun = drain.clone();
         drain.watch(async move {
@@ -189,7 +218,7 @@ fn start_background(core: &Core, health: &Health, certificates: Option<Arc<Certi
         });
     };
     let core = core.clone();
-    until_drain(Box::pin(async move { core.maintain(REST).await }));
+    until_drain(Box::pin(async move { core.maintain(rest).await }));
     let health = health.clone();
     until_drain(Box::pin(async move { health.probe_bucket().await }));
     if let Some(certificates) = certificates {

@@ -134,7 +134,7 @@ settings! {
         region: Option<String> = "", optional(label()),
             "Code of this installation, part of host names where `domain` is set.";
         trusted_proxies: Vec<IpNet> = "", networks(),
-            "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are believed. Of everybody else they are ignored.";
+            "Proxies that are believed about the client: `Forwarded` (`proto`, `host`), `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-Port`, and for the log `X-Forwarded-For`. A proxy in this list must set or remove all of them itself; what it passes on unseen is the client's word. From everybody else they are ignored.";
         secret_key: Option<Secret<[u8; 32]>> = "", optional(secret(key())),
             "Key that seals what the database keeps secret. All nodes of one database need the same. Without it and `secret_key_file` one is made in `DATA_DIR/secret.key`.";
         secret_key_file: Option<PathBuf> = "", optional(path()),
@@ -218,7 +218,7 @@ settings! {
         memory_mib: u64 = "512", number(32..=1_048_576),
             "MiB that bodies of pushes and pulls may use together; when they are used up, further ones wait.";
         drain_seconds: u64 = "60", number(0..=86_400),
-            "Seconds that running requests have to finish after SIGTERM. Give your supervisor a little more before it kills.";
+            "Seconds that running requests have to finish after SIGTERM. Saving what arrived of cut uploads takes up to 10 more: give your supervisor more than both before it kills.";
     }
     manifests Manifests "What is taken as a manifest." {
         require_blobs: bool = "false", yes_or_no(),
@@ -261,6 +261,8 @@ settings! {
             "Seconds that a layer which no artifact holds stays usable: longer than the longest push takes.";
         recovery_days: u64 = "7", number(0..=YEARS_10),
             "Days that the bytes stay in the bucket after that, so that a database restored from a backup of this age finds them.";
+        interval_seconds: u64 = "5", number(1..=3600),
+            "Seconds that background work on a node (reclaiming, ending old uploads, emptying the trash) rests when there is nothing to do.";
     }
     initial Initial "What the first start makes; it has no effect later." {
         key_id: Option<String> = "", optional(key_id()),

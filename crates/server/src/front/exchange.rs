@@ -13,6 +13,10 @@ use tokio::time::Instant;
 
 use crate::metrics::{Metrics, method_label, route_label};
 
+/// So much of a method and a path goes into the log.
+const METHOD_BYTES: usize = 32;
+const PATH_BYTES: usize = 1024;
+
 /// What is known of a request so far. It is told when this is dropped: after the answer, or when the client has left.
 pub(super) struct Exchange {
     metrics: Metrics,
@@ -27,7 +31,7 @@ pub(super) struct Exchange {
 /// What the log says beyond the figures.
 struct Line {
     id: String,
-    method: http::Method,
+    method: String,
     path: String,
     remote: IpAddr,
     key: Option<String>,
@@ -41,8 +45,8 @@ impl Exchange {
         metrics.begin(route);
         let line = || Line {
             id: id.to_owned(),
-            method: method.clone(),
-            path: path.to_owned(),
+            method: cut(method.as_str(), METHOD_BYTES),
+            path: cut(path, PATH_BYTES),
             remote,
             key: None,
             failure: None,
@@ -79,7 +83,7 @@ impl Drop for Exchange {
         tracing::info!(
             target: "roadstead_server::access",
             request = line.id,
-            method = %line.method,
+            method = line.method,
             path = line.path,
             status = self.status,
             bytes = self.bytes,
@@ -89,6 +93,11 @@ impl Drop for Exchange {
             failure,
         );
     }
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    let whole = text.len() <= bytes;
+    if whole { text.to_owned() } else { format!("{}...", &text[..text.floor_char_boundary(bytes)]) }
 }
 
 /// The body of an answer that counts what is taken from it.
@@ -122,5 +131,17 @@ impl http_body::Body for Recorded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_has_an_end() {
+        assert_eq!(cut("GET", 3), "GET");
+        assert_eq!(cut("GETS", 3), "GET...");
+        assert_eq!(cut("aé", 2), "a...");
     }
 }

@@ -69,37 +69,57 @@ impl Body for RequestBody {
     }
 }
 
+/// The largest piece of an answer that is given to HTTP/2 at once: each one that is taken is a sign of life.
+const PIECE_BYTES: usize = 16 << 10;
+
 /// The body of an answer; keeps its connection busy and tells it whose turn it is.
 pub struct Reply<B> {
     body: B,
+    /// What was got from the body and not given yet.
+    rest: Bytes,
     begun: Begun,
 }
 
 impl<B> Reply<B> {
     pub(super) fn new(body: B, begun: Begun) -> Self {
-        Self { body, begun }
+        Self { body, rest: Bytes::new(), begun }
+    }
+
+    fn next_piece(&mut self) -> Bytes {
+        let bytes = if self.begun.is_http2() { PIECE_BYTES } else { usize::MAX };
+        let piece = self.rest.split_to(self.rest.len().min(bytes));
+        self.begun.give(piece)
     }
 }
 
-impl<B: Body + Unpin> Body for Reply<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(context);
-        match &frame {
-            Poll::Ready(Some(Ok(_))) => this.begun.gave(),
-            Poll::Ready(_) | Poll::Pending => this.begun.waits(),
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.next_piece()))));
         }
-        frame
+        match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+            None => this.begun.poll_taken(context).map(|()| None),
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(match frame.into_data() {
+                Ok(data) => {
+                    this.rest = data;
+                    Frame::data(this.next_piece())
+                }
+                Err(trailers) => trailers,
+            }))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.begun.all_taken() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Asked for before the first piece is given.
         self.body.size_hint()
     }
 }

@@ -114,6 +114,9 @@ impl<S> Guarded<S> {
                 self.flow.set_http2();
             }
         }
+        if !matches!(self.phase, Phase::Busy) && !self.flow.is_http2() {
+            self.flow.heard(bytes);
+        }
         let more = bytes.len() as u64;
         self.phase = match self.phase {
             Phase::Idle { .. } if more > 0 && !self.flow.is_http2() => {
@@ -134,7 +137,6 @@ impl<S> Guarded<S> {
     fn wrote(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
         self.write_clock.deadline = None;
         if let Ok(bytes) = result {
-            self.flow.wrote(bytes as u64);
             self.meter.sent(bytes as u64);
             if bytes >= PING_BYTES {
                 self.progress = Instant::now();

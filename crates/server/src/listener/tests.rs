@@ -17,6 +17,16 @@ struct Echo {
     arrived: Arc<Notify>,
     release: Arc<Notify>,
     answered: Arc<AtomicUsize>,
+    /// The body of an answer is gone.
+    left: Arc<Notify>,
+}
+
+struct Leaving(Arc<Notify>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Respond for Echo {
@@ -32,7 +42,10 @@ impl Respond for Echo {
             }
             match request.uri().path() {
                 "/wait" => this.release.notified().await,
-                "/large" => return Response::new(large()),
+                "/large" => return Response::new(large(1024, &this.left)),
+                // A little more than a client takes ahead: its last bytes lie in the protocol's own buffer.
+                "/tail" => return Response::new(large(33, &this.left)),
+                "/endless" => return Response::new(large(usize::MAX, &this.left)),
                 _ => {}
             }
             let answer = match request.into_body().collect().await {
@@ -53,10 +66,14 @@ fn text(text: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, Infallible> {
     Full::new(text.into()).boxed_unsync()
 }
 
-/// 64 MiB in pieces.
-fn large() -> UnsyncBoxBody<Bytes, Infallible> {
-    let piece = Bytes::from(vec![b'x'; 1 << 16]);
-    StreamBody::new(stream::repeat_with(move || Ok(Frame::data(piece.clone()))).take(1024)).boxed_unsync()
+/// So many pieces of 64 KiB.
+fn large(pieces: usize, left: &Arc<Notify>) -> UnsyncBoxBody<Bytes, Infallible> {
+    let (piece, leaving) = (Bytes::from(vec![b'x'; 1 << 16]), Leaving(Arc::clone(left)));
+    let give = move || {
+        let _ = &leaving;
+        Ok(Frame::data(piece.clone()))
+    };
+    StreamBody::new(stream::repeat_with(give).take(pieces)).boxed_unsync()
 }
 
 struct Quiet;
@@ -201,6 +218,23 @@ async fn a_client_that_reads_nothing_is_closed() {
 }
 
 #[tokio::test]
+async fn nothing_follows_a_request_of_two_lengths() {
+    let running = Running::start(|_| {});
+    let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n";
+    let next = "0\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    for (request, answers) in [
+        (format!("{chunked}\r\n{next}"), 2),
+        (format!("{chunked}content-length: 5\r\n\r\n{next}"), 1),
+        (chunked.replace("host", "content-length: 5\r\nhost") + "\r\n" + next, 1),
+        // The headers of the second one come with the first: that it has one length can't be seen.
+        (format!("GET / HTTP/1.1\r\nhost: a\r\n\r\n{chunked}\r\n{next}"), 2),
+    ] {
+        let answer = running.ask(&request).await;
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), answers, "{request}\n{answer}");
+    }
+}
+
+#[tokio::test]
 async fn more_connections_than_allowed_wait_for_their_turn() {
     let running = Running::start(|limits| limits.connections = 1);
     let mut first = running.connect().await;
@@ -231,6 +265,7 @@ async fn an_address_that_is_taken_is_named_with_the_setting() {
 
 mod http2 {
     use hyper::client::conn::http2::{SendRequest, handshake};
+    use hyper_util::rt::TokioExecutor;
 
     use super::*;
 
@@ -286,6 +321,43 @@ mod http2 {
         let answer = sender.send_request(request("/large", "")).await.expect("an answer");
         assert!(running.drain.finish(Duration::from_secs(20)).await, "the connection ended by itself");
         assert!(answer.into_body().collect().await.is_err());
+    }
+
+    // What keeps the connection alive must not keep the answers alive that nobody reads.
+    #[tokio::test]
+    async fn a_stream_from_which_nothing_is_taken_is_reset_while_another_one_goes_on() {
+        for path in ["/large", "/tail"] {
+            let running = Running::start(|limits| limits.idle_seconds = 1);
+            let mut sender = connect(running.connect().await).await;
+            let stalled = sender.send_request(request(path, "")).await.expect("an answer");
+            let read = sender.send_request(request("/endless", "")).await.expect("an answer");
+            let mut read = read.into_body();
+            let mut given_up =
+                std::pin::pin!(tokio::time::timeout(Duration::from_secs(20), running.echo.left.notified()));
+            loop {
+                tokio::select! {
+                    left = &mut given_up => break left.expect("the answer that nobody reads is given up"),
+                    frame = read.frame() => drop(frame.expect("more").expect("no error")),
+                }
+            }
+            assert!(stalled.into_body().collect().await.is_err(), "{path}");
+            read.frame().await.expect("more").expect("the connection goes on");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_however_it_is_cut() {
+        let running = Running::start(|_| {});
+        let mut sender = connect(running.connect().await).await;
+        for bytes in [0, 1, (16 << 10) - 1, 16 << 10, (16 << 10) + 1, 100_000] {
+            let body = Bytes::from(vec![b'x'; bytes]);
+            let post = Request::post("http://a/").body(Full::from(body.clone())).expect("a request");
+            let answer = sender.send_request(post).await.expect("an answer");
+            let length =
+                answer.headers().get("content-length").map(|value| value.to_str().expect("a number").to_owned());
+            assert!(length.is_none() && bytes == 0 || length == Some(bytes.to_string()), "{length:?}");
+            assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), body);
+        }
     }
 
     #[tokio::test]

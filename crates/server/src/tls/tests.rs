@@ -40,7 +40,7 @@ fn a_key_of_another_certificate_is_refused() {
     write(&directory);
     fs::write(&key, old).expect("written");
     let error = Certificates::open(&certificate, &key).err().expect("refused");
-    assert!(error.contains("do not fit"), "{error}");
+    assert!(error.contains("do not fit") && !error.contains("KeyMismatch"), "{error}");
 }
 
 #[test]
@@ -49,4 +49,29 @@ fn a_missing_file_is_named() {
     let (certificate, _) = write(&directory);
     let error = Certificates::open(&certificate, &directory.path().join("none.key")).err().expect("refused");
     assert!(error.contains("tls.key") && error.contains("none.key"), "{error}");
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_called_encrypted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = write(&directory);
+    fs::write(&key, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+        .expect("written");
+    let error = Certificates::open(&certificate, &key).err().expect("refused");
+    assert!(error.contains("tls.key") && error.contains("is encrypted"), "{error}");
+}
+
+#[test]
+fn a_file_that_stays_missing_is_told_of_once_and_again_when_it_was_there_meanwhile() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = write(&directory);
+    let certificates = Certificates::open(&certificate, &key).expect("right");
+    let away = directory.path().join("away");
+    for _ in 0..2 {
+        fs::rename(&key, &away).expect("moved");
+        assert!(certificates.news(certificates.reload().err()).is_some());
+        assert_eq!(certificates.news(certificates.reload().err()), None);
+        fs::rename(&away, &key).expect("moved");
+        assert_eq!(certificates.news(certificates.reload().err()), None);
+    }
 }

@@ -1,6 +1,9 @@
 //! The commands beside a running server, and without one.
 
-use roadstead_testkit::{Login, Server, Setup, content, process::directory};
+use roadstead_testkit::{
+    Cluster, Login, Server, Setup, content, engines,
+    process::{self, directory},
+};
 use serde_json::Value;
 
 use crate::scene::{BINARY, Storage, on_both_engines, with_cluster};
@@ -82,6 +85,12 @@ fn keys(storage: &Storage) {
     client.get("/v2/").expect(200);
     server.run(&["key", "revoke", "no-such-key"]).refused();
 
+    server.run(&["key", "create", "--days", "0"]).refused();
+    let short = json(&server, &["key", "create", "--days", "1"]);
+    let expires = short["expires"].as_str().unwrap();
+    assert!(server.run(&["key", "list", "-o", "json"]).ok().contains(&expires[..16]), "{expires}");
+    server.run(&["key", "revoke", short["key_id"].as_str().unwrap()]).ok();
+
     // product.md 3: five at most for one person.
     let living = json(&server, &["key", "list"]);
     let living = living.as_array().unwrap().iter().filter(|key| key["living"] == true).count();
@@ -127,6 +136,65 @@ fn config_check_finds_trouble() {
             assert!(!checked.out.contains("wrong") && !checked.err.contains("wrong"), "{checked:?}");
         }
     });
+}
+
+/// What `serve` refuses the check refuses, before it writes anything: another secret key, another database's bucket.
+#[test]
+fn config_check_refuses_what_serve_refuses() {
+    let Some((postgres, s3)) = engines::scale_out() else { return };
+    let [one, other] = [Cluster::new(postgres, s3), Cluster::new(postgres, s3)];
+    drop(Server::start(Setup::node(BINARY, &one)));
+    drop(Server::start(Setup::node(BINARY, &other)));
+    let data = directory("data");
+    let setup = || Setup::node(BINARY, &one);
+    std::fs::write(data.join("file"), "").unwrap();
+    let in_a_file = data.join("file/bucket");
+    let key = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [7; 32]);
+    for (wrong, part) in [
+        (setup().set("ROADSTEAD_SECRET_KEY", &key), "secret key"),
+        // The first start would make a key of its own.
+        (setup().unset("ROADSTEAD_SECRET_KEY"), "secret key"),
+        (setup().set("ROADSTEAD_BUCKET_NAME", &other.bucket), "bucket"),
+        (Setup::directory(BINARY).set("ROADSTEAD_BUCKET_PATH", in_a_file.to_str().unwrap()), "bucket"),
+    ] {
+        let before = other.objects();
+        let checked = wrong.run(&data, &["config", "check"]);
+        assert_eq!(checked.code, 1, "{checked:?}");
+        assert!(checked.out.lines().any(|line| line.starts_with("TROUBLE") && line.contains(part)), "{checked:?}");
+        assert_eq!(before, other.objects());
+    }
+    // Each node of a database needs the key: said, and no failure.
+    let fresh = Setup::node(BINARY, &Cluster::new(postgres, s3)).unset("ROADSTEAD_SECRET_KEY");
+    let checked = fresh.run(&data, &["config", "check"]);
+    assert!(checked.ok().lines().any(|line| line.starts_with("warning") && line.contains("secret_key")), "{checked:?}");
+}
+
+/// A check and a question before the first start, or with a slip in the path, leave nothing behind.
+#[test]
+fn nothing_is_made_by_looking() {
+    let parent = directory("parent");
+    let data = parent.join("data");
+    let data = data.to_str().unwrap();
+    let setup = Setup::directory(BINARY);
+    let checked = setup.run(&parent, &["config", "check", "--data-dir", data]);
+    assert!(checked.ok().contains("is made by the first start"), "{checked:?}");
+    for arguments in [&["key", "list"][..], &["registry", "list"], &["key", "revoke", "x"], &["registry", "show", "x"]]
+    {
+        let ran = setup.run(&parent, &[arguments, &["--data-dir", data]].concat());
+        assert!(ran.refused().contains("there is no Roadstead data in") && ran.err.contains(data), "{ran:?}");
+    }
+    assert!(std::fs::read_dir(&parent).unwrap().next().is_none());
+}
+
+/// Files of another user in the data directory would be in the server's way.
+#[test]
+fn config_check_is_for_the_owner() {
+    let Some(user) = process::ordinary_user() else { return };
+    let data = directory("data");
+    process::give(&data, Some(user));
+    let checked = Setup::directory(BINARY).run(&data, &["config", "check"]);
+    assert!(checked.code == 1 && checked.out.contains(&format!("belongs to user {}", user.0)), "{checked:?}");
+    assert!(std::fs::read_dir(&data).unwrap().next().is_none());
 }
 
 /// Commands work while no server runs, and the next start finds what they did.

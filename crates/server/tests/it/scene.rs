@@ -114,10 +114,12 @@ pub(crate) struct Storage {
 impl Storage {
     /// How a server on it is started: bytes are streamed unless the test says otherwise.
     pub(crate) fn setup(&self) -> Setup {
-        match &self.cluster {
+        let setup = match &self.cluster {
             Some(cluster) => Setup::node(BINARY, cluster).set("ROADSTEAD_BUCKET_REDIRECT", "false"),
             None => Setup::directory(BINARY),
-        }
+        };
+        // Whoever waits for the background does not wait long.
+        setup.set("ROADSTEAD_GC_INTERVAL_SECONDS", "1")
     }
 
     /// A server on it.

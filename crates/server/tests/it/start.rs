@@ -17,7 +17,7 @@ use rustix::process::Signal;
 
 use crate::scene::{BINARY, Engine, Storage, on_both_engines, with_cluster, with_storage};
 
-on_both_engines!(first_start_and_second, what_the_first_start_is_given, health, drain);
+on_both_engines!(first_start_and_second, what_the_first_start_is_given, health, drain, drain_that_is_too_short);
 
 fn words_after<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
     let Some((_, rest)) = text.split_once(mark) else { panic!("no {mark:?} in:\n{text}") };
@@ -107,6 +107,28 @@ fn drain(storage: &Storage) {
     assert_eq!(server.wait(), 0);
     server.start_again();
     assert!(server.client().pull_blob("conf/app", &digest) == bytes);
+}
+
+/// When the time of a drain is over, what arrived of an upload is kept, and the upload goes on from there.
+fn drain_that_is_too_short(storage: &Storage) {
+    let mut server = Server::start(storage.setup().set("ROADSTEAD_LIMITS_DRAIN_SECONDS", "1"));
+    let upload = server.client().begin("conf/app");
+    let bytes = random_bytes(300_000);
+    let mut connection = Connection::open(server.address()).unwrap();
+    let patch = Request::new("PATCH", &upload).header("Authorization", &basic(KEY_ID, KEY_SECRET));
+    let patch = patch.header("Content-Type", "application/octet-stream").body(Body::Length(bytes.clone()));
+    connection.write_head(&patch).unwrap();
+    connection.write_raw(&bytes[..200_000]).unwrap();
+    assert_eq!(server.stop(), 0);
+    server.start_again();
+    let client = server.client();
+    let range = client.get(&upload).expect(204).get("Range").map(str::to_owned);
+    assert_eq!(range.as_deref(), Some("0-199999"));
+    let rest = Request::new("PATCH", &upload).header("Content-Range", "200000-299999");
+    let location =
+        client.send(rest.body(Body::Length(bytes[200_000..].to_vec()))).expect(202).get("Location").unwrap().to_owned();
+    client.put(&with_parameter(&location, "digest", &digest(&bytes)), &[]).expect(201);
+    assert!(client.pull_blob("conf/app", &digest(&bytes)) == bytes);
 }
 
 /// Metrics on a listener of their own are not on the main one.

@@ -28,7 +28,7 @@ async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
 }
 
 async fn end(node: Node) {
-    assert!(node.drain.finish(Duration::from_secs(20)).await, "everything ends by itself");
+    assert!(node.end(Duration::from_secs(20)).await, "everything ends by itself");
 }
 
 #[tokio::test]
@@ -99,6 +99,26 @@ async fn figures_are_for_administrators_and_every_answer_names_its_request() {
 }
 
 #[tokio::test]
+async fn a_request_that_others_may_read_differently_is_refused_and_its_connection_closed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(&config(&directory, &[])).await.expect("started");
+    for (headers, status) in [
+        ("", "400"),
+        ("host: a\r\nhost: b\r\n", "400"),
+        ("host: a\r\ntransfer-encoding: gzip, chunked\r\n", "501"),
+        ("host: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n", "400"),
+    ] {
+        let mut stream = TcpStream::connect(node.listening()[0]).await.expect("connected");
+        let request = format!("GET /healthz HTTP/1.1\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer and an end");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}{answer}");
+    }
+    end(node).await;
+}
+
+#[tokio::test]
 async fn a_listener_for_figures_needs_no_password_and_knows_nothing_else() {
     let directory = tempfile::tempdir().expect("a directory");
     let node = Node::start(&config(&directory, &[("metrics.listen", "127.0.0.1:0")])).await.expect("started");
@@ -108,6 +128,25 @@ async fn a_listener_for_figures_needs_no_password_and_knows_nothing_else() {
     assert!(get(figures, "/v2/", "").await.starts_with("HTTP/1.1 404"));
     assert!(get(main, "/metrics", "").await.starts_with("HTTP/1.1 404"));
     end(node).await;
+}
+
+#[tokio::test]
+async fn the_listener_for_figures_has_its_own_connections_and_says_that_the_node_drains() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let flags = [("metrics.listen", "127.0.0.1:0"), ("limits.connections", "1")];
+    let node = Node::start(&config(&directory, &flags)).await.expect("started");
+    let (main, figures) = (node.listening()[0], node.figures.expect("a listener for figures"));
+    // A request that does not end holds the only connection, and then the drain.
+    let mut busy = TcpStream::connect(main).await.expect("connected");
+    busy.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nGET /heal").await.expect("written");
+    busy.read_exact(&mut [0; 12]).await.expect("an answer");
+    assert!(get(figures, "/readyz", "").await.starts_with("HTTP/1.1 200"));
+    node.drain.begin();
+    let answer = get(figures, "/readyz", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("draining"), "{answer}");
+    drop(busy);
+    end(node).await;
+    assert!(TcpStream::connect(figures).await.is_err(), "it ends too");
 }
 
 #[tokio::test]
