@@ -113,6 +113,7 @@ impl World {
                             private_id: name.to_owned(),
                             description: String::new(),
                             public_pull,
+                            by: "test".to_owned(),
                         };
                         registry::create(tx, &new).await?;
                     }

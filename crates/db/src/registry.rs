@@ -57,6 +57,8 @@ pub struct NewRegistry {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// Who makes it, for the audit log.
+    pub by: String,
 }
 
 /// The row of a project, made when there is none.
@@ -84,6 +86,7 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
         tx.execute("INSERT INTO usage (registry, repositories, artifacts, bytes) VALUES ($1, 0, 0, 0)", params![id])
             .await?;
         event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
+        event::audit(tx, &new.by, "", "registry.create", new.name.as_str()).await?;
     }
     Ok(id)
 }
@@ -152,6 +155,7 @@ pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &str, life: i64) -
     let deletion = crate::trash::begin(tx, "registry", id, None, name.as_str(), by, life).await?;
     tx.execute("UPDATE registry SET deletion = $2, epoch = epoch + 1 WHERE id = $1", params![id, deletion]).await?;
     event::record(tx, "registry.delete", id, None, name.as_str(), "{}").await?;
+    event::audit(tx, by, "", "registry.delete", name.as_str()).await?;
     Ok(true)
 }
 

@@ -5,7 +5,7 @@
 
 mod arguments;
 mod check;
-mod execute;
+pub(crate) mod execute;
 mod output;
 mod run;
 mod serve;

@@ -49,6 +49,7 @@ pub async fn start(config: &Config, core: &Core, keys: &Keys) -> Result<Start, S
             private_id: roadstead_model::digest::hex(&rand::random::<[u8; 8]>()),
             description: String::new(),
             public_pull: false,
+            by: crate::commands::execute::OPERATOR.to_owned(),
         };
         create_registry(core.db(), new).await.map_err(|error| error.to_string())?;
         let given = FirstKey {

@@ -126,6 +126,7 @@ async fn the_name_stays_taken_until_the_end_of_the_trash(scene: Scene) {
             private_id: "again".to_owned(),
             description: String::new(),
             public_pull: false,
+            by: "test".to_owned(),
         };
         let made = core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
         made.map_err(|error: DbError| error).unwrap().is_some()

@@ -86,6 +86,7 @@ impl Scene {
             private_id: name.to_owned(),
             description: String::new(),
             public_pull: false,
+            by: "test".to_owned(),
         };
         let made = self.core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
         assert!(made.map_err(|error: DbError| error).unwrap().is_some(), "the name {name} is taken");

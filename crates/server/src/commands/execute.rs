@@ -186,6 +186,9 @@ impl Command {
 
 /// Carries out a command.
 ///
+/// Who the audit log says did what commands do: whoever may run them on the machine.
+pub(crate) const OPERATOR: &str = "operator";
+
 /// # Errors
 /// What is in the way, in words.
 pub async fn execute(services: &Services, command: Command) -> Result<Outcome, Failure> {
@@ -220,7 +223,15 @@ async fn create(
     let project: ProjectName = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
     let name = registry_name(name)?;
     let private_id = roadstead_model::digest::hex(&rand::random::<[u8; 8]>());
-    let new = NewRegistry { project, name: name.clone(), bucket, private_id, description, public_pull };
+    let new = NewRegistry {
+        project,
+        name: name.clone(),
+        bucket,
+        private_id,
+        description,
+        public_pull,
+        by: OPERATOR.to_owned(),
+    };
     match create_registry(&services.db, new).await.map_err(database_failure)? {
         Some(_) => show(services, &name).await.map(Outcome::Created),
         None => {
@@ -262,7 +273,7 @@ async fn delete(services: &Services, name: &str) -> Result<Outcome, Failure> {
     let name = registry_name(name)?;
     let input = (name.clone(), services.trash_life);
     let deleted =
-        services.db.write(input, |tx, (name, life)| Box::pin(registry::delete(tx, name, "command", *life))).await;
+        services.db.write(input, |tx, (name, life)| Box::pin(registry::delete(tx, name, OPERATOR, *life))).await;
     if deleted.map_err(database_failure)? {
         return show(services, &name).await.map(Outcome::Deleted);
     }

@@ -47,8 +47,8 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
         "limits.http2_connection_window_bytes is smaller than limits.http2_window_bytes: a connection must hold one stream",
     );
     refuse(
-        config.limits.memory_mib < 2 * bucket.part_mib,
-        "bucket.part_mib is more than half of limits.memory_mib: uploads would wait for memory for ever",
+        3 * config.limits.memory_mib < 8 * bucket.part_mib,
+        "bucket.part_mib is more than three eighths of limits.memory_mib, which is what uploads may use",
     );
     refuse(
         config.limits.blob_bytes > bucket.part_mib.saturating_mul(1 << 20).saturating_mul(640_000),
