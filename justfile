@@ -23,6 +23,12 @@ e2e:
     cargo build --release
     PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/main-job
 
+# All real clients on all engines; writes docs/compatibility.md. Half an hour the first time, for their installation.
+e2e-full *recipes:
+    cargo build --release
+    e2e/install-full
+    ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/full {{recipes}}
+
 # Write the reference page of the settings anew.
 docs:
     cargo run -- config reference > docs/configuration.md

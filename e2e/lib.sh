@@ -87,7 +87,7 @@ same() { # WHAT EXPECTED FOUND
 can() { record can "$@"; }
 # did WORD...: said after the last check of it
 did() { record did "$@"; }
-record() {
+record() { # in a file, for e2e/full
     [[ -n ${E2E_RECORD:-} ]] || return 0
     printf "$1 %s\n" "${@:2}" >>"$E2E_RECORD"
 }
@@ -281,7 +281,8 @@ END
 # ---- Roadstead; each call adds a node and sets $node_host
 
 node_count=0
-# start_node [NAME=VALUE...]: more settings by environment
+# start_node [NAME=VALUE...]: more settings by environment; $scheme is https when
+# they make it speak TLS
 start_node() {
     need_env ROADSTEAD_BIN KEY_ID KEY_SECRET REGISTRY
     node_count=$((node_count + 1))
@@ -300,5 +301,5 @@ start_node() {
         ROADSTEAD_INITIAL_REGISTRY="$REGISTRY" \
         "$@" "$ROADSTEAD_BIN" serve
     await "roadstead node $node_count on $node_host" "node$node_count" 30 \
-        curl -sS --fail --max-time 5 "http://$node_host/readyz"
+        curl -sS --fail --insecure --max-time 5 "${scheme:-http}://$node_host/readyz"
 }

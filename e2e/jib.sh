@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# jib: a Java program made into an image by Maven and pushed, without a daemon;
+# then upon an image that is pulled as its base.
+# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+# jib is given its login with each build; it lists no tags and deletes nothing.
+can wrong private push again mount pull digest
+
+# jib tries TLS first, then TLS with any certificate, then plain HTTP, for which
+# it has to be told to send a password.
+jib() {
+    mvn --batch-mode --quiet --file "$work/jib/pom.xml" \
+        -Dmaven.repo.local="$ROADSTEAD_TOOLS/maven" -DsendCredentialsOverHttp=true \
+        -Djib.useOnlyProjectCache=true compile jib:build "$@"
+}
+to() { login=("-Djib.to.auth.username=$KEY_ID" "-Djib.to.auth.password=$1"); }
+from=("-Djib.from.auth.username=$KEY_ID" "-Djib.from.auth.password=$KEY_SECRET")
+pushed=$PUSH_HOST/$REGISTRY/team/jib
+pulled=$PULL_HOST/$REGISTRY/team/jib
+cp -r "$e2e/jib" "$work/jib"
+head -c 3000000 /dev/urandom >"$work/jib/src/main/resources/data"
+
+to "not$KEY_SECRET"
+refused "a wrong password is refused" 'unauthorized' jib -Dto="$pushed:1" "${login[@]}"
+did wrong
+refused "a push without login is refused" 'unauthorized' jib -Dto="$pushed:1"
+to "$KEY_SECRET"
+check "jib:build, upon nothing" jib -Dto="$pushed:1" "${login[@]}"
+did push
+digest=$(cat "$work/jib/target/jib-image.digest")
+blobs=$(uploaded team/jib)
+check "jib:build, once more" jib -Dto="$pushed:1" "${login[@]}"
+same "no blob was sent again" "$blobs" "$(uploaded team/jib)"
+same "the digest is the same" "$digest" "$(cat "$work/jib/target/jib-image.digest")"
+did again
+
+refused "a base image without login is refused" 'unauthorized' \
+    jib -Dfrom="$pulled:1" -Dto="$pushed:2" "${login[@]}"
+did private
+check "jib:build, upon that image" jib -Dfrom="$pulled:1@$digest" -Dto="$pushed:2" "${login[@]}" "${from[@]}"
+did pull digest
+
+# A base image of the same host is mounted.
+rm -rf "$work/jib/target"
+other=team/other-$(openssl rand -hex 4) # nothing is there yet
+check "jib:build, upon that image, to another repository" \
+    jib -Dfrom="$pushed:1" -Dto="$PUSH_HOST/$REGISTRY/$other:2" "${login[@]}" "${from[@]}"
+same "blobs that were mounted" 4 "$(mounted "$other")"
+did mount
