@@ -21,6 +21,8 @@ tests() { # HOST MORE...
     env -C "$work" ORAS_HOST="${1%:*}" ORAS_PORT="${1#*:}" "${@:2}" "$python" -m pytest -q \
         -W ignore -p no:cacheprovider --basetemp "$short/pytest" "${left_out[@]}" tests
 }
+export TMPDIR=$work/tmp # it leaves folders there
+mkdir "$TMPDIR"
 cp -r "$("$python" -c 'import os, oras.tests; print(os.path.dirname(oras.tests.__file__))')" "$work/tests"
 
 check "its own tests, without login" tests "$OPEN_HOST"

@@ -1,6 +1,6 @@
 //! The commands: what can be typed, and how each is carried out.
 //!
-//! Commands that look at or change data are a [`Command`] (data), carried out by [`execute`] wherever the database is
+//! Commands that look at or change data are a [`Command`] (data), carried out by `execute` wherever the database is
 //! open: in this process, or in the server that holds it, which is asked over its control socket.
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! Configuration: one table of settings ([`settings`]) from which the file reader, the environment reader, the typed
+//! Configuration: one table of settings (`settings`) from which the file reader, the environment reader, the typed
 //! [`Config`] and the reference page all come. Nothing else in the program reads a file or a variable.
 //!
 //! A flag wins over the environment, the environment over the file, the file over the default. What is unknown or

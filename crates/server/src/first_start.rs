@@ -26,7 +26,7 @@ pub enum Start {
     },
     /// There was somebody.
     Later {
-        /// How many registries there are, [`COUNTED`] at most.
+        /// How many registries there are, `COUNTED` at most.
         registries: usize,
         /// What they hold.
         usage: Usage,

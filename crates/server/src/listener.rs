@@ -3,7 +3,7 @@
 //!
 //! What happens to a connection: a place among `limits.connections`, TLS if there is any, then HTTP/1.1 or HTTP/2 as
 //! the client speaks. Everything that a client may do slowly has a clock: headers, bodies ([`RequestBody`]), reading
-//! answers ([`guarded`], [`flow`]), doing nothing.
+//! answers (`guarded`, `flow`), doing nothing.
 
 mod body;
 mod flow;
