@@ -39,7 +39,7 @@ did push
 digest=$(cat "$work/digest")
 blobs=$(uploaded team/buildah)
 check "buildah push, once more" push first "docker://$pushed:first"
-same "no blob was sent again" "$blobs" "$(uploaded team/buildah)"
+nothing_sent team/buildah "$blobs"
 same "the digest is the same" "$digest" "$(cat "$work/digest")"
 did again
 other=team/other-$(openssl rand -hex 4) # nothing is there yet

@@ -64,7 +64,7 @@ blobs=$(uploaded team/buildkit)
 check "buildctl build, and push once more" build "$work/first" \
     --output "$(image "$pushed:first")" --metadata-file "$work/metadata.2"
 # The provenance holds the time of each build: it is new, and its config, too.
-(($(uploaded team/buildkit) <= blobs + 2)) || fail "layers were sent again"
+((blobs > 0 && $(uploaded team/buildkit) <= blobs + 2)) || fail "layers were sent again"
 say "layers that were sent again: 0"
 did again
 digest=$(digest_of "$work/metadata.2")

@@ -53,7 +53,7 @@ check "cosign sign" sign "$image"
 did push
 blobs=$(uploaded team/cosign2)
 check "cosign sign, with the same key again" sign "$image"
-same "no blob was sent again" "$blobs" "$(uploaded team/cosign2)"
+nothing_sent team/cosign2 "$blobs"
 did again
 check "cosign verify" verify "$found"
 same "what was signed" "${image#*@}" \

@@ -24,7 +24,7 @@ check "crane push, a Debian image" crane push "$cache/debian" "$pushed:debian"
 did push
 blobs=$(uploaded team/crane)
 check "crane push, once more" crane push "$cache/debian" "$pushed:debian"
-same "no blob was sent again" "$blobs" "$(uploaded team/crane)"
+nothing_sent team/crane "$blobs"
 did again
 mkdir "$work/nobody"
 refused "a pull without login is refused" 'unauthorized|401|denied' \

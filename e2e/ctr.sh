@@ -35,7 +35,7 @@ for each in debian:bookworm multi:multi; do
     did push
     blobs=$(uploaded team/ctr)
     check "ctr images push, once more" push "$pushed:$tag"
-    same "no blob was sent again" "$blobs" "$(uploaded team/ctr)"
+    nothing_sent team/ctr "$blobs"
     did again
 
     check "ctr images rm" forget

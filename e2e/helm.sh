@@ -26,7 +26,7 @@ digest=$(sed -n 's/^Digest: //p' <<<"$output")
 did push
 blobs=$(uploaded charts/harbour)
 check "helm push, once more" helm push --plain-http "$packed" "oci://$PUSH_HOST/$REGISTRY/charts"
-same "no blob was sent again" "$blobs" "$(uploaded charts/harbour)"
+nothing_sent charts/harbour "$blobs"
 same "the digest is the same" "$digest" "$(sed -n 's/^Digest: //p' <<<"$output")"
 did again
 check "helm package, an older version" helm package "$cache/chart" --version 1.1.0 --destination "$work"

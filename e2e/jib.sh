@@ -31,7 +31,7 @@ did push
 digest=$(cat "$work/jib/target/jib-image.digest")
 blobs=$(uploaded team/jib)
 check "jib:build, once more" jib -Dto="$pushed:1" "${login[@]}"
-same "no blob was sent again" "$blobs" "$(uploaded team/jib)"
+nothing_sent team/jib "$blobs"
 same "the digest is the same" "$digest" "$(cat "$work/jib/target/jib-image.digest")"
 did again
 

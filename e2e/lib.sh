@@ -97,10 +97,17 @@ record() { # in a file, for e2e/full
 # so, PATH being a regular expression.
 asked() {
     need_env PUSH_LOG
-    grep -cE "access: .* method=$1 path=\"[^\"]*$3[^\"]*\" status=$2 " "$PUSH_LOG" || true
+    local line='access: .* method="?[A-Z]+"? path="[^"]*" status=[0-9]'
+    grep -qE "$line" "$PUSH_LOG" || fail "the access log of the node does not read as it did: $PUSH_LOG"
+    grep -cE "access: .* method=\"?$1\"? path=\"[^\"]*$3[^\"]*\" status=$2 " "$PUSH_LOG" || true
 }
 uploaded() { asked PUT 201 "/$REGISTRY/$1/blobs/uploads/"; } # REPOSITORY
 mounted() { asked POST 201 "/$REGISTRY/$1/blobs/uploads/"; } # REPOSITORY
+# nothing_sent REPOSITORY BEFORE: since `uploaded` said BEFORE, which is not zero
+nothing_sent() {
+    (($2 > 0)) || fail "$1: no blob was sent at all"
+    same "no blob was sent again" "$2" "$(uploaded "$1")"
+}
 
 sha256() { echo "sha256:$(sha256sum "$1" | cut -d ' ' -f 1)"; }
 

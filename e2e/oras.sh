@@ -32,7 +32,7 @@ blobs=$(uploaded team/files)
 check "oras push, once more" oras push --plain-http "$pushed:again" \
     --artifact-type application/vnd.example.files \
     text.txt:text/plain binary.bin:application/octet-stream
-same "no blob was sent again" "$blobs" "$(uploaded team/files)"
+nothing_sent team/files "$blobs"
 did again
 echo '{}' >"$work/nobody.json"
 refused "a pull without login is refused" 'unauthorized|401|denied' oras pull --plain-http \

@@ -33,7 +33,7 @@ did push
 digest=$(cat "$work/digest")
 blobs=$(uploaded team/podman)
 check "podman push, once more" push "$id" "$pushed:1"
-same "no blob was sent again" "$blobs" "$(uploaded team/podman)"
+nothing_sent team/podman "$blobs"
 same "the digest is the same" "$digest" "$(cat "$work/digest")"
 did again
 

@@ -25,17 +25,22 @@ all_blobs() { # LAYOUT NAME: what came back is what was sent
     rm -rf "$2"
 }
 
-check "skopeo copy, a layer of 2 GiB" skopeo copy --dest-tls-verify=false --preserve-digests \
-    "oci:$sizes/big:big" "docker://$pushed/big:1"
+# regctl first: what is there already it would mount.
+check "regctl registry set, chunks of 64 MB" regctl registry set "$PUSH_HOST" --skip-check \
+    --tls disabled --blob-chunk 64000000 --blob-max 64000000
+check "regctl image copy, a layer of 2 GiB in such chunks" \
+    regctl image copy "ocidir://$sizes/big:big" "$pushed/big-chunks:1"
+chunks=$(asked PATCH 202 "/$REGISTRY/sizes/big-chunks/blobs/uploads/")
+((chunks >= 33)) || fail "it was not sent in chunks: $chunks requests"
+say "requests that brought a chunk: $chunks"
+check "regctl image copy, back" regctl image copy "$pulled/big-chunks:1" "ocidir://$work/big:big"
+all_blobs big "$work/big"
+check "skopeo copy, the layer of 2 GiB in one request" skopeo copy --dest-tls-verify=false \
+    --preserve-digests "oci:$sizes/big:big" "docker://$pushed/big:1"
+same "blobs that were sent" 2 "$(uploaded sizes/big)"
 same "digest" "$(layout_digest "$sizes/big")" "$(crane digest "$pulled/big:1")"
 check "skopeo copy, back" skopeo copy --src-tls-verify=false --preserve-digests \
     "docker://$pulled/big:1" "oci:$work/big:big"
-all_blobs big "$work/big"
-# In one PUT; regctl cuts what is larger than its limit into chunks.
-check "regctl image copy, the layer of 2 GiB in chunks of 64 MB" \
-    regctl --host "reg=$PUSH_HOST,tls=disabled,blobChunk=64000000,blobMax=64000000" \
-    image copy "ocidir://$sizes/big:big" "$pushed/big-chunks:1"
-check "regctl image copy, back" regctl image copy "$pulled/big-chunks:1" "ocidir://$work/big:big"
 all_blobs big "$work/big"
 
 check "crane push, 100 layers" crane push "$sizes/hundred" "$pushed/hundred:1"

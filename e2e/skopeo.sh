@@ -25,7 +25,7 @@ same "digest of the index" "$digest" "$(raw_digest "$back:1")"
 did push
 blobs=$(uploaded team/multi)
 check "skopeo copy --all, there, once more" copy --all --preserve-digests "oci:$cache/multi:multi" "$there:1"
-same "no blob was sent again" "$blobs" "$(uploaded team/multi)"
+nothing_sent team/multi "$blobs"
 did again
 refused "a pull without login is refused" 'unauthorized|authentication required|denied' \
     copy --all --src-no-creds "$back:1" "oci:$work/nobody:multi"
