@@ -26,10 +26,19 @@ check "regctl image copy, an index in chunks of 64 KiB" \
     regctl image copy "ocidir://$cache/multi:multi" "$pushed:multi"
 same "regctl image digest" "$digest" "$(regctl image digest "$pulled:multi")"
 did push
+
+# What is in another repository already is mounted by regctl; this is nowhere yet.
+head -c 3000000 /dev/urandom >"$work/noise"
+put() { regctl artifact put --artifact-type application/vnd.example.noise --file "$work/noise" "$pushed:noise"; }
+check "regctl artifact put, 3 MB in chunks of 64 KiB" put
+chunks=$(asked PATCH 202 "/$REGISTRY/team/regctl/blobs/uploads/")
+((chunks >= 45)) || fail "it was not sent in chunks: $chunks requests"
+say "requests that brought a chunk: $chunks"
+regctl artifact get "$pulled:noise" >"$work/noise.back" || fail "regctl artifact get"
+same "checksum of what came back" "$(sha256 "$work/noise")" "$(sha256 "$work/noise.back")"
 blobs=$(uploaded team/regctl)
-check "regctl image copy, once more" \
-    regctl image copy --force-recursive "ocidir://$cache/multi:multi" "$pushed:multi"
-same "no blob was sent again" "$blobs" "$(uploaded team/regctl)"
+check "regctl artifact put, once more" put
+nothing_sent team/regctl "$blobs"
 did again
 check "regctl registry set, chunks of 1,000,000 bytes" chunks 1000000
 check "regctl image copy, a Debian image in such chunks" \
@@ -59,7 +68,7 @@ same "regctl artifact list" 1 \
 
 check "regctl image copy, to a second tag" regctl image copy "$pushed:multi" "$pushed:second"
 check "regctl tag rm" regctl tag rm "$pushed:second"
-same "regctl tag ls" "debian multi" "$(regctl tag ls "$pulled" | xargs)"
+same "regctl tag ls" "debian multi noise" "$(regctl tag ls "$pulled" | xargs)"
 same "the first tag still stands" "$digest" "$(regctl image digest "$pulled:multi")"
 did tags delete
 
