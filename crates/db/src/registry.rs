@@ -131,17 +131,6 @@ pub async fn show(db: &Db, name: &RegistryName) -> Result<Option<Registry>, DbEr
     db.query_opt(registry_sql!("WHERE g.name = $1"), params![name.as_str()], registry).await
 }
 
-/// Opens a registry to anonymous pulls, or closes it. False: there is none.
-pub async fn set_public_pull(tx: &mut Tx<'_>, name: &RegistryName, public: bool) -> Result<bool, DbError> {
-    let changed = tx
-        .execute(
-            "UPDATE registry SET public_pull = $2, epoch = epoch + 1 WHERE name = $1 AND deletion IS NULL",
-            params![name.as_str(), public],
-        )
-        .await?;
-    Ok(changed == 1)
-}
-
 /// Puts a registry into the trash for `life` microseconds. False: there is none, or it lies there already.
 pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &str, life: i64) -> Result<bool, DbError> {
     let id = tx
