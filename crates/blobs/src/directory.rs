@@ -72,7 +72,7 @@ impl Directory {
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(BlobError::Refused(format!(
-                "the directory {} is used by another node: a directory as bucket is for one node, unless all nodes see it and say so with bucket.shared",
+                "the directory {} is used by another node, or is a bucket of this one under another name: a directory as bucket is for one node, unless all nodes see it and say so with bucket.shared",
                 self.root.display()
             ))),
             Err(TryLockError::Error(error)) => Err(error.into()),

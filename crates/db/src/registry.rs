@@ -198,7 +198,23 @@ pub async fn begin_marking(tx: &mut Tx<'_>, bucket: i64, lease: i64) -> Result<b
     Ok(begun == 1)
 }
 
-/// The marker object was written.
-pub async fn end_marking(tx: &mut Tx<'_>, bucket: i64) -> Result<(), DbError> {
-    tx.execute("UPDATE bucket SET marked = $2 WHERE id = $1", params![bucket, true]).await.map(drop)
+/// The marker object was written, or (`written` is false) could not be: the next node may try.
+pub async fn end_marking(tx: &mut Tx<'_>, bucket: i64, written: bool) -> Result<(), DbError> {
+    tx.execute("UPDATE bucket SET marked = $2, marking = 0 WHERE id = $1", params![bucket, written]).await.map(drop)
+}
+
+/// All buckets that were ever used with this database: name and row.
+pub async fn buckets(db: &Db) -> Result<Vec<(String, i64)>, DbError> {
+    db.list("SELECT name, id FROM bucket ORDER BY id", params![], |row| Ok((row.get(0)?, row.get(1)?))).await
+}
+
+/// Whether something lies in a bucket, is on its way there or is to be removed from there.
+pub async fn is_bucket_used(db: &Db, bucket: i64) -> Result<bool, DbError> {
+    let used = db.query_opt(
+        "SELECT EXISTS (SELECT 1 FROM registry WHERE bucket = $1) OR EXISTS (SELECT 1 FROM blob WHERE bucket = $1)
+         OR EXISTS (SELECT 1 FROM upload WHERE bucket = $1) OR EXISTS (SELECT 1 FROM object_removal WHERE bucket = $1)",
+        params![bucket],
+        |row| row.get(0),
+    );
+    Ok(used.await?.unwrap_or(false))
 }

@@ -6,4 +6,4 @@ pub mod name;
 pub mod scope;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use name::{NameError, Place, ProjectName, Reference, RegistryName, RepositoryName, Tag};
+pub use name::{BucketName, NameError, Place, ProjectName, Reference, RegistryName, RepositoryName, Tag};

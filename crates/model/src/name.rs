@@ -10,6 +10,11 @@ pub enum NameError {
         "a registry or project name has 3 to 30 characters: lower-case letters, digits and '-'; it starts with a letter and does not end with '-'"
     )]
     Registry,
+    /// Not the name of a bucket.
+    #[error(
+        "a bucket name has 1 to 30 characters: lower-case letters, digits and '-'; it starts with a letter and does not end with '-'"
+    )]
+    Bucket,
     /// Not the name of a repository.
     #[error(
         "a repository name is made of lower-case letters and digits, joined by '.', '_', '__' or '-' and separated by '/', 255 characters at most"
@@ -57,6 +62,10 @@ name! {
     ProjectName, NameError::Registry, valid_registry
 }
 name! {
+    /// The name under which a region knows a bucket.
+    BucketName, NameError::Bucket, valid_bucket
+}
+name! {
     /// The name of a repository inside its registry, such as `team/app` (protocol.md A1).
     RepositoryName, NameError::Repository, valid_repository
 }
@@ -66,7 +75,11 @@ name! {
 }
 
 fn valid_registry(text: &[u8]) -> bool {
-    (3..=30).contains(&text.len())
+    text.len() >= 3 && valid_bucket(text)
+}
+
+fn valid_bucket(text: &[u8]) -> bool {
+    (1..=30).contains(&text.len())
         && text[0].is_ascii_lowercase()
         && text[text.len() - 1] != b'-'
         && text.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-')

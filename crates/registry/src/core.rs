@@ -15,12 +15,11 @@ use roadstead_db::{
     Db, Engine,
     facts::{self, Facts},
     pull,
-    registry::{self, BucketRow},
 };
 use roadstead_model::Place;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Result};
+use crate::{Buckets, Error, Result, buckets::Known};
 
 /// Settings of the core; times in microseconds.
 #[derive(Clone, Debug)]
@@ -67,8 +66,7 @@ pub struct Core(Arc<Inner>);
 
 struct Inner {
     db: Db,
-    buckets: HashMap<i64, Bucket>,
-    default_bucket: i64,
+    buckets: Known,
     options: Options,
     /// Manifest bytes by row: they never change, so nothing ever has to be taken out but for room.
     manifests: moka::sync::Cache<i64, Bytes>,
@@ -84,57 +82,29 @@ pub(crate) struct Writing {
     pub(crate) stop: CancellationToken,
 }
 
-/// Name under which the bucket that the configuration describes is known.
-pub const DEFAULT_BUCKET: &str = "default";
-
-/// Where the bucket's identity marker lies.
-const MARKER_KEY: &str = "roadstead-bucket";
-
-/// How long one node may take to write the marker, microseconds.
-const MARKING_LEASE: i64 = 30_000_000;
-
 /// How often it is looked whether all writers have ended.
 const STOPPING_LOOK: Duration = Duration::from_millis(20);
 
-/// How often a node that waits for another one's marking looks again.
-const MARKING_RETRY: Duration = Duration::from_millis(200);
-
 impl Core {
-    /// Opens the core over a database and the default bucket.
+    /// Opens the core over a database and its buckets; a single [`Bucket`] is the default one.
     ///
     /// # Errors
-    /// The bucket is another one than the database names (architecture.md 5), or one of the two can't be reached.
-    pub async fn open(db: Db, bucket: Bucket, options: Options) -> Result<Self> {
-        let default_bucket = identify(&db, &bucket).await?;
+    /// A bucket is another one than the database names (architecture.md 5), one that the database uses is not among them, or
+    /// one of all these can't be reached.
+    pub async fn open(db: Db, buckets: impl Into<Buckets>, options: Options) -> Result<Self> {
+        let buckets = Known::open(&db, buckets.into()).await?;
         let manifests = moka::sync::Cache::builder()
             .max_capacity(options.manifest_cache)
             .weigher(|_, body: &Bytes| u32::try_from(body.len() + 256).unwrap_or(u32::MAX))
             .build();
-        let buckets = HashMap::from([(default_bucket, bucket)]);
         Ok(Self(Arc::new(Inner {
             db,
             buckets,
-            default_bucket,
             options,
             manifests,
             writers: Mutex::default(),
             requests: AtomicU64::new(0),
         })))
-    }
-
-    /// Whether a database and a bucket belong together, or are both new. Only reads; the database may have no tables yet.
-    ///
-    /// # Errors
-    /// As [`Core::open`].
-    pub async fn check_bucket(db: &Db, bucket: &Bucket) -> Result<()> {
-        let row = if db.has_tables().await? { registry::find_bucket(db, DEFAULT_BUCKET).await? } else { None };
-        match row {
-            Some(row) if row.marked => compare_marker(bucket, &row).await,
-            _ if bucket.get_small(MARKER_KEY).await?.is_some() => Err(Error::Refused(
-                "the bucket belongs to another Roadstead database: an empty database needs an empty bucket".to_owned(),
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// Stops what is still being received, and waits until what arrived is saved, at most `limit`: for the end of the process.
@@ -164,7 +134,17 @@ impl Core {
 
     /// Row of the bucket that a registry gets when it names none.
     pub fn default_bucket(&self) -> i64 {
-        self.0.default_bucket
+        self.0.buckets.default()
+    }
+
+    /// Row of the bucket of this name, if there is one.
+    pub fn bucket_row(&self, name: &str) -> Option<i64> {
+        self.0.buckets.row(name)
+    }
+
+    /// Names of all buckets, in order.
+    pub fn bucket_names(&self) -> impl Iterator<Item = &str> {
+        self.0.buckets.names()
     }
 
     /// The facts of a place for the access key `key`.
@@ -182,7 +162,7 @@ impl Core {
     }
 
     pub(crate) fn bucket(&self, row: i64) -> Result<&Bucket> {
-        self.0.buckets.get(&row).ok_or_else(|| Error::Internal(format!("bucket {row} is not configured")))
+        self.0.buckets.of_row(row)
     }
 
     pub(crate) fn manifests(&self) -> &moka::sync::Cache<i64, Bytes> {
@@ -218,43 +198,5 @@ impl Gate {
 
     pub(crate) fn repository(&self) -> Result<i64> {
         self.facts.repository.ok_or(Error::NameUnknown)
-    }
-}
-
-/// Finds or makes the bucket's row and compares its marker with the object in the bucket. The object is written once, by one
-/// node: a second node with a bucket of its own finds none there and is refused.
-async fn identify(db: &Db, bucket: &Bucket) -> Result<i64> {
-    let fresh = (bucket.kind_name(), bucket.fresh_key());
-    let row = loop {
-        let row = db
-            .write(fresh.clone(), |tx, (kind, marker)| {
-                Box::pin(registry::find_or_make_bucket(tx, DEFAULT_BUCKET, kind, marker))
-            })
-            .await?;
-        if row.marked {
-            break row;
-        }
-        let begun = db.write(row.id, |tx, id| Box::pin(registry::begin_marking(tx, *id, MARKING_LEASE))).await?;
-        if begun {
-            bucket.put_small(MARKER_KEY, Bytes::from(row.marker.clone()), true).await?;
-            db.write(row.id, |tx, id| Box::pin(registry::end_marking(tx, *id))).await?;
-            break row;
-        }
-        tokio::time::sleep(MARKING_RETRY).await;
-    };
-    compare_marker(bucket, &row).await?;
-    Ok(row.id)
-}
-
-async fn compare_marker(bucket: &Bucket, row: &BucketRow) -> Result<()> {
-    match bucket.get_small(MARKER_KEY).await? {
-        Some(stored) if stored == row.marker.as_bytes() => Ok(()),
-        Some(_) => Err(Error::Refused(
-            "the bucket belongs to another Roadstead database: name the bucket that this database was used with, or an empty one with an empty database"
-                .to_owned(),
-        )),
-        None => Err(Error::Refused(format!(
-            "the bucket is not the one that this database was used with: its marker object {MARKER_KEY} is missing"
-        ))),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | file | what is done there |
 //! | --- | --- |
+//! | `core`, `buckets` | what all operations share; which bucket is which |
 //! | `pull` | manifests and blobs are found and read |
 //! | `upload`, `upload/writer` | bytes come in: sessions, chunks, mounts, finishing |
 //! | `push` | a manifest comes in; tags are moved |
@@ -9,6 +10,7 @@
 //! | `list`, `referrers` | tags, catalog, referrers |
 //! | `maintain` | the trash ends, the collector collects, uploads expire |
 
+mod buckets;
 mod core;
 mod delete;
 mod error;
@@ -20,7 +22,8 @@ mod referrers;
 mod upload;
 
 pub use self::{
-    core::{Core, DEFAULT_BUCKET, Gate, Options},
+    buckets::{Buckets, DEFAULT_BUCKET, check_bucket},
+    core::{Core, Gate, Options},
     error::Error,
     list::{CatalogOf, Page},
     pull::{Blob, Download, Manifest},

@@ -14,6 +14,8 @@ mod sources;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use roadstead_registry::DEFAULT_BUCKET;
+
 pub use reference::reference;
 pub use secret::Secret;
 pub use settings::*;
@@ -65,9 +67,26 @@ impl Config {
         }
     }
 
-    /// The directory that holds blobs when the bucket is a directory.
-    pub fn bucket_directory(&self) -> PathBuf {
-        self.bucket.path.clone().unwrap_or_else(|| self.general.data_dir.clone())
+    /// The directory that holds the blobs of a bucket that is one.
+    pub fn directory_of(&self, bucket: &Bucket) -> PathBuf {
+        bucket.path.clone().unwrap_or_else(|| self.general.data_dir.clone())
+    }
+
+    /// All buckets with their names, the default one first.
+    pub fn all_buckets(&self) -> impl Iterator<Item = (&str, &Bucket)> {
+        let further = self.buckets.iter().map(|(name, bucket)| (name.as_str(), bucket));
+        std::iter::once((DEFAULT_BUCKET, &self.bucket)).chain(further)
+    }
+
+    /// Two buckets with the same answer are one.
+    fn place_of(&self, bucket: &Bucket) -> (Option<PathBuf>, [Option<String>; 3]) {
+        match bucket.kind {
+            BucketType::Directory => {
+                let path = self.directory_of(bucket);
+                (Some(std::path::absolute(&path).unwrap_or(path)), [None, None, None])
+            }
+            _ => (None, [bucket.endpoint.clone(), bucket.azure_account.clone(), bucket.name.clone()]),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use roadstead_access::Clock;
-use roadstead_blobs::Bucket;
 use roadstead_db::Db;
+use roadstead_registry::Buckets;
 use tokio::time::{Instant, timeout};
 
 use crate::drain::Drain;
@@ -27,7 +27,7 @@ pub struct Health(Arc<Inner>);
 
 struct Inner {
     db: Db,
-    bucket: Bucket,
+    buckets: Buckets,
     clock: Clock,
     drain: Drain,
     reached: Mutex<Instant>,
@@ -35,19 +35,24 @@ struct Inner {
 }
 
 impl Health {
-    /// A node whose bucket was reached just now.
-    pub fn new(db: Db, bucket: Bucket, clock: Clock, drain: Drain) -> Self {
+    /// A node whose buckets were reached just now.
+    pub fn new(db: Db, buckets: Buckets, clock: Clock, drain: Drain) -> Self {
         let reached = Mutex::new(Instant::now());
-        Self(Arc::new(Inner { db, bucket, clock, drain, reached, told: Mutex::default() }))
+        Self(Arc::new(Inner { db, buckets, clock, drain, reached, told: Mutex::default() }))
     }
 
-    /// Asks the bucket from time to time, so that `/readyz` itself costs it nothing. Ends only by being dropped.
-    pub async fn probe_bucket(&self) {
+    /// Asks the buckets from time to time, so that `/readyz` itself costs them nothing. Ends only by being dropped.
+    ///
+    /// One that answers is enough: a node that reaches none is cut off, while a bucket that nobody reaches is no better off
+    /// when all nodes are taken out.
+    pub async fn probe_buckets(&self) {
         loop {
-            match timeout(PATIENCE, self.0.bucket.get_small(MARKER)).await {
-                Ok(Ok(_)) => *self.0.reached.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
-                Ok(Err(error)) => tracing::warn!(%error, "the bucket can't be reached"),
-                Err(_) => tracing::warn!("the bucket does not answer"),
+            for (name, bucket) in self.0.buckets.iter() {
+                match timeout(PATIENCE, bucket.get_small(MARKER)).await {
+                    Ok(Ok(_)) => *self.0.reached.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
+                    Ok(Err(error)) => tracing::warn!(bucket = name, %error, "the bucket can't be reached"),
+                    Err(_) => tracing::warn!(bucket = name, "the bucket does not answer"),
+                }
             }
             tokio::time::sleep(PROBE).await;
         }

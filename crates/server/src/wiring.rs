@@ -8,9 +8,9 @@ use roadstead_access::{Access, AccessOptions};
 use roadstead_blobs::{AzureOptions, Bucket, BucketKind, BucketOptions, GcsOptions, MemoryBudget, S3Options};
 use roadstead_db::{DatabaseUrl, Db, Options};
 use roadstead_http_oci::{Naming, Settings};
-use roadstead_registry::Core;
+use roadstead_registry::{Buckets, Core};
 
-use crate::config::{BucketType, Config, DatabaseAddress, Secret};
+use crate::config::{self, BucketType, Config, DatabaseAddress, Secret};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -55,29 +55,41 @@ pub fn memory_budget(config: &Config) -> MemoryBudget {
     MemoryBudget::new(u32::try_from(config.limits.memory_mib).unwrap_or(u32::MAX))
 }
 
-/// Opens the bucket; an object storage is not asked yet.
+/// Opens all buckets; an object storage is not asked yet.
 ///
 /// # Errors
 /// In words.
-pub async fn open_bucket(config: &Config, budget: MemoryBudget) -> Result<Bucket, String> {
+pub async fn open_buckets(config: &Config, budget: &MemoryBudget) -> Result<Buckets, String> {
+    let mut buckets = Buckets::from(open_bucket(config, &config.bucket, budget.clone()).await?);
+    for (name, further) in &config.buckets {
+        let opened = open_bucket(config, further, budget.clone()).await;
+        buckets = buckets.and(name.as_str(), opened.map_err(|words| format!("buckets.{name}: {words}"))?);
+    }
+    Ok(buckets)
+}
+
+/// Opens one bucket; an object storage is not asked yet.
+///
+/// # Errors
+/// In words.
+pub async fn open_bucket(config: &Config, bucket: &config::Bucket, budget: MemoryBudget) -> Result<Bucket, String> {
     let options = BucketOptions {
-        redirect: config.bucket.redirect,
-        presign_lifetime: Duration::from_secs(config.bucket.presign_seconds),
-        part_bytes: config.bucket.part_mib << 20,
+        redirect: bucket.redirect,
+        presign_lifetime: Duration::from_secs(bucket.presign_seconds),
+        part_bytes: bucket.part_mib << 20,
         proxy: config.outgoing.proxy.clone(),
         ca_certificates: ca_certificates(config)?,
-        ..BucketOptions::new(bucket_kind(config)?)
+        ..BucketOptions::new(bucket_kind(config, bucket)?)
     };
     Bucket::open(options, budget).await.map_err(|error| format!("the bucket can't be opened: {error}"))
 }
 
-fn bucket_kind(config: &Config) -> Result<BucketKind, String> {
-    let bucket = &config.bucket;
+fn bucket_kind(config: &Config, bucket: &config::Bucket) -> Result<BucketKind, String> {
     let name = || bucket.name.clone().unwrap_or_default();
     let exposed = |secret: &Option<Secret<String>>| secret.as_ref().map(|secret| secret.expose().clone());
     let (endpoint, signing_endpoint) = (bucket.endpoint.clone(), bucket.signing_endpoint.clone());
     Ok(match bucket.kind {
-        BucketType::Directory => BucketKind::Directory { path: config.bucket_directory(), shared: bucket.shared },
+        BucketType::Directory => BucketKind::Directory { path: config.directory_of(bucket), shared: bucket.shared },
         BucketType::S3 => BucketKind::S3(S3Options {
             name: name(),
             endpoint,
@@ -127,11 +139,11 @@ pub async fn open_access(config: &Config, db: Db, secret_key: &Secret<[u8; 32]>)
     Access::open(db, options).await.map_err(|error| error.to_string())
 }
 
-/// Opens the core. The bucket must be the one that the database names.
+/// Opens the core. The buckets must be those that the database names.
 ///
 /// # Errors
 /// In words.
-pub async fn open_core(config: &Config, db: Db, bucket: Bucket) -> Result<Core, String> {
+pub async fn open_core(config: &Config, db: Db, buckets: Buckets) -> Result<Core, String> {
     let micros = |count: u64, unit: i64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(unit);
     let options = roadstead_registry::Options {
         blob_bytes: config.limits.blob_bytes,
@@ -142,7 +154,7 @@ pub async fn open_core(config: &Config, db: Db, bucket: Bucket) -> Result<Core, 
         require_blobs: config.manifests.require_blobs,
         ..roadstead_registry::Options::default()
     };
-    Core::open(db, bucket, options).await.map_err(|error| core_words(&error))
+    Core::open(db, buckets, options).await.map_err(|error| core_words(&error))
 }
 
 /// What the core says to an operator: what was unavailable or refused says why in its details, its short form is for
@@ -171,7 +183,7 @@ pub fn api_settings(config: &Config) -> Settings {
             trusted_proxies: general.trusted_proxies.clone(),
         },
         manifest_bytes: usize::try_from(config.limits.manifest_bytes).unwrap_or(usize::MAX),
-        redirect: config.bucket.redirect,
+        redirect: true,
     }
 }
 

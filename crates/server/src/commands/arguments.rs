@@ -113,6 +113,9 @@ pub(super) enum RegistryCommand {
         /// The project it belongs to, made if there is none of this name
         #[arg(long, default_value = "default")]
         project: String,
+        /// The bucket that its blobs go to, one that the configuration names; for good
+        #[arg(long)]
+        bucket: Option<String>,
         /// A few words about it
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,

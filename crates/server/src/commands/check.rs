@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use roadstead_access::{Access, Clock, Entropy};
 use roadstead_blobs::Bucket;
 use roadstead_db::{DatabaseUrl, Db};
-use roadstead_registry::Core;
+use roadstead_registry::{DEFAULT_BUCKET, check_bucket};
 
 use super::execute::{Command, Outcome};
-use crate::config::{BucketType, Config, Secret};
+use crate::config::{self, BucketType, Config, Secret};
 use crate::control;
 use crate::datadir::{DataDir, DataDirError, Lock};
 use crate::health::{CLOCK_LIMIT, MARKER, clock_offset};
@@ -46,7 +46,10 @@ pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
         lines.tell("certificate", Certificates::open(certificate, key).map(|_| "fits its key".to_owned()));
     }
     let db = database(config, running, key.as_ref(), &mut lines).await;
-    lines.tell("bucket", bucket(config, db).await);
+    for (name, of) in config.all_buckets() {
+        let title = if name == DEFAULT_BUCKET { "bucket".to_owned() } else { format!("bucket {name}") };
+        lines.tell(&title, bucket(config, name, of, &db).await);
+    }
     Ok(if lines.trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -168,17 +171,17 @@ fn clock(offset: i64) -> Found {
     Ok(format!("{seconds:+.3} s off the database's"))
 }
 
-async fn bucket(config: &Config, db: Known) -> Found {
-    let directory = config.bucket_directory();
-    let is_directory = config.bucket.kind == BucketType::Directory;
+async fn bucket(config: &Config, name: &str, of: &config::Bucket, db: &Known) -> Found {
+    let directory = config.directory_of(of);
+    let is_directory = of.kind == BucketType::Directory;
     if is_directory && DataDir::look(&directory).is_ok_and(|found| found.is_none()) {
         return Ok(format!("{} is made by the first start", directory.display()));
     }
-    let bucket = wiring::open_bucket(config, wiring::memory_budget(config)).await?;
+    let bucket = wiring::open_bucket(config, of, wiring::memory_budget(config)).await?;
     // Before anything is written to it.
-    belongs(&bucket, db).await?;
+    belongs(name, &bucket, db).await?;
     bucket.check().await.map_err(|error| error.to_string())?;
-    Ok(match config.bucket.redirect {
+    Ok(match of.redirect {
         _ if is_directory => format!("{} can be written and read", directory.display()),
         true => "can be written, read and deleted, presigned addresses too".to_owned(),
         false => "can be written, read and deleted".to_owned(),
@@ -186,9 +189,9 @@ async fn bucket(config: &Config, db: Known) -> Found {
 }
 
 /// Refuses a bucket that another database uses.
-async fn belongs(bucket: &Bucket, db: Known) -> Result<(), String> {
+async fn belongs(name: &str, bucket: &Bucket, db: &Known) -> Result<(), String> {
     match db {
-        Known::Open(db) => Core::check_bucket(&db, bucket).await.map_err(|error| wiring::core_words(&error)),
+        Known::Open(db) => check_bucket(db, name, bucket).await.map_err(|error| wiring::core_words(&error)),
         Known::New if bucket.get_small(MARKER).await.map_err(|error| error.to_string())?.is_some() => {
             Err("the bucket belongs to another Roadstead database: a new database needs an empty bucket".to_owned())
         }

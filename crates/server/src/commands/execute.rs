@@ -6,6 +6,7 @@ use roadstead_access::{KeyError, Keys};
 use roadstead_db::registry::{self, NewRegistry, Registry};
 use roadstead_db::{Db, DbError};
 use roadstead_model::{ProjectName, RegistryName};
+use roadstead_registry::Core;
 use serde::{Deserialize, Serialize};
 
 /// Most rows that a list asks for at once.
@@ -21,6 +22,8 @@ pub enum Command {
         name: String,
         /// The project it belongs to.
         project: String,
+        /// The bucket that its blobs go to; the default one if none is named.
+        bucket: Option<String>,
         /// Anyone may pull.
         public: bool,
         /// Words about it.
@@ -166,8 +169,8 @@ pub struct Services {
     pub db: Db,
     /// Access keys.
     pub keys: Keys,
-    /// Row of the bucket that a new registry gets; none when only keys and lists are asked for.
-    pub default_bucket: Option<i64>,
+    /// The core, which knows the buckets; none when only keys and lists are asked for.
+    pub core: Option<Core>,
     /// How long what is deleted can be restored, in microseconds.
     pub trash_life: i64,
 }
@@ -178,8 +181,8 @@ impl Command {
         matches!(self, Self::RegistryCreate { .. } | Self::KeyCreate { .. })
     }
 
-    /// It needs to know the default bucket, so the bucket has to be opened for it.
-    pub fn needs_bucket(&self) -> bool {
+    /// It needs to know the buckets, so they have to be opened for it.
+    pub fn needs_buckets(&self) -> bool {
         matches!(self, Self::RegistryCreate { .. })
     }
 }
@@ -193,8 +196,9 @@ pub(crate) const OPERATOR: &str = "operator";
 /// What is in the way, in words.
 pub async fn execute(services: &Services, command: Command) -> Result<Outcome, Failure> {
     match command {
-        Command::RegistryCreate { name, project, public, description } => {
-            create(services, &name, &project, public, description).await
+        Command::RegistryCreate { name, project, bucket, public, description } => {
+            let bucket = bucket_row(services, bucket.as_deref())?;
+            create(services, &name, &project, bucket, public, description).await
         }
         Command::RegistryList => list(services).await,
         Command::RegistryShow { name } => show(services, &registry_name(&name)?).await.map(Outcome::Registry),
@@ -212,14 +216,23 @@ pub async fn execute(services: &Services, command: Command) -> Result<Outcome, F
     }
 }
 
+fn bucket_row(services: &Services, name: Option<&str>) -> Result<i64, Failure> {
+    let core = services.core.as_ref().ok_or_else(|| Failure("the buckets are not open".to_owned()))?;
+    let Some(name) = name else { return Ok(core.default_bucket()) };
+    core.bucket_row(name).ok_or_else(|| {
+        let known: Vec<_> = core.bucket_names().collect();
+        Failure(format!("there is no bucket called {name}: the configuration names {}", known.join(", ")))
+    })
+}
+
 async fn create(
     services: &Services,
     name: &str,
     project: &str,
+    bucket: i64,
     public_pull: bool,
     description: String,
 ) -> Result<Outcome, Failure> {
-    let bucket = services.default_bucket.ok_or_else(|| Failure("the bucket is not open".to_owned()))?;
     let project: ProjectName = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
     let name = registry_name(name)?;
     let private_id = roadstead_model::digest::hex(&rand::random::<[u8; 8]>());

@@ -18,8 +18,8 @@ use crate::wiring;
 /// What was typed about registries, as a command; a deletion is confirmed first.
 pub(super) fn registry(typed: RegistryCommand) -> Result<Command, String> {
     Ok(match typed {
-        RegistryCommand::Create { name, public, project, description } => {
-            Command::RegistryCreate { name, project, public, description }
+        RegistryCommand::Create { name, public, project, bucket, description } => {
+            Command::RegistryCreate { name, project, bucket, public, description }
         }
         RegistryCommand::List => Command::RegistryList,
         RegistryCommand::Show { name } => Command::RegistryShow { name },
@@ -62,7 +62,7 @@ pub(super) async fn run(config: &Config, command: Command, format: Format) -> Re
     let outcome = match place(config, &command)? {
         Place::Server => control::ask(&config.general.data_dir, &command).await?,
         Place::Here(_lock) => {
-            let services = open(config, command.needs_bucket()).await?;
+            let services = open(config, command.needs_buckets()).await?;
             execute(&services, command).await
         }
     };
@@ -102,14 +102,14 @@ pub(super) fn place(config: &Config, command: &Command) -> Result<Place, String>
     }
 }
 
-async fn open(config: &Config, with_bucket: bool) -> Result<Services, String> {
+async fn open(config: &Config, with_buckets: bool) -> Result<Services, String> {
     let db = wiring::open_database(config).await?;
-    let default_bucket = if with_bucket {
-        let bucket = wiring::open_bucket(config, wiring::memory_budget(config)).await?;
-        Some(wiring::open_core(config, db.clone(), bucket).await?.default_bucket())
+    let core = if with_buckets {
+        let buckets = wiring::open_buckets(config, &wiring::memory_budget(config)).await?;
+        Some(wiring::open_core(config, db.clone(), buckets).await?)
     } else {
         None
     };
     let keys = Keys::new(db.clone(), Entropy::system());
-    Ok(Services { db, keys, default_bucket, trash_life: wiring::trash_life(config) })
+    Ok(Services { db, keys, core, trash_life: wiring::trash_life(config) })
 }

@@ -84,7 +84,7 @@ pub struct Node {
     core: Core,
     certificates: Option<Arc<Certificates>>,
     _lock: Lock,
-    _hold: Hold,
+    _hold: Vec<Hold>,
 }
 
 impl Node {
@@ -104,16 +104,19 @@ impl Node {
         let drain = Drain::new();
         let budget = wiring::memory_budget(config);
         let db = wiring::open_database(config).await?;
-        let bucket = wiring::open_bucket(config, budget.clone()).await?;
-        let hold = bucket.hold().map_err(|error| format!("the bucket can't be used: {error}"))?;
-        let core = wiring::open_core(config, db.clone(), bucket.clone()).await?;
+        let buckets = wiring::open_buckets(config, &budget).await?;
+        let hold = buckets
+            .iter()
+            .map(|(name, bucket)| bucket.hold().map_err(|error| format!("the bucket `{name}` can't be used: {error}")));
+        let hold = hold.collect::<Result<Vec<_>, _>>()?;
+        let core = wiring::open_core(config, db.clone(), buckets.clone()).await?;
         let access = wiring::open_access(config, db.clone(), &secret_key).await?;
         let start = first_start::start(config, &core, access.keys()).await?;
 
         let services = Services {
             db: db.clone(),
             keys: access.keys().clone(),
-            default_bucket: Some(core.default_bucket()),
+            core: Some(core.clone()),
             trash_life: wiring::trash_life(config),
         };
         let control = Control::open(data.path())
@@ -121,7 +124,7 @@ impl Node {
         drain.watch(control.serve(services, drain.clone()));
 
         let metrics = Metrics::new(budget);
-        let health = Health::new(db, bucket, Clock::system(), drain.clone());
+        let health = Health::new(db, buckets, Clock::system(), drain.clone());
         let front = Front::new(Parts {
             oci: OciService::new(core.clone(), access.clone(), wiring::api_settings(config)),
             access,
@@ -220,7 +223,7 @@ fn start_background(
     let core = core.clone();
     until_drain(Box::pin(async move { core.maintain(rest).await }));
     let health = health.clone();
-    until_drain(Box::pin(async move { health.probe_bucket().await }));
+    until_drain(Box::pin(async move { health.probe_buckets().await }));
     if let Some(certificates) = certificates {
         until_drain(Box::pin(async move {
             loop {

@@ -1,6 +1,6 @@
 //! Settings that are right each for itself and wrong together.
 
-use super::settings::{BucketType, Config, DatabaseAddress};
+use super::settings::{Bucket, BucketType, Config, DatabaseAddress, FURTHER_BUCKETS};
 
 /// Adds a sentence for each contradiction.
 pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
@@ -47,6 +47,31 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
         "limits.http2_connection_window_bytes is smaller than limits.http2_window_bytes: a connection must hold one stream",
     );
     refuse(
+        matches!(config.database.url.as_ref().map(|url| url.expose()), Some(DatabaseAddress::Postgres(_)))
+            && bucket.kind == BucketType::Directory
+            && bucket.path.is_none()
+            && bucket.shared,
+        "bucket.shared is set without bucket.path: name the directory that all nodes share",
+    );
+    check_bucket(config, bucket, &mut refuse);
+    for (name, bucket) in &config.buckets {
+        let section = format!("{FURTHER_BUCKETS}.{name}.");
+        let mut refuse = |wrong: bool, words: &str| refuse(wrong, &words.replace("bucket.", &section));
+        check_bucket(config, bucket, &mut refuse);
+        refuse(
+            bucket.kind == BucketType::Directory && bucket.path.is_none(),
+            "bucket.path is not set: a further bucket of the kind `directory` needs a directory of its own",
+        );
+    }
+    let mut places: Vec<_> = config.all_buckets().map(|(_, bucket)| config.place_of(bucket)).collect();
+    places.sort();
+    let twice = places.windows(2).any(|pair| pair[0] == pair[1]);
+    refuse(twice, "two buckets are the same place: each needs one of its own");
+}
+
+/// What must hold for each bucket; `bucket.` in the words stands for its section.
+fn check_bucket(config: &Config, bucket: &Bucket, refuse: &mut impl FnMut(bool, &str)) {
+    refuse(
         3 * config.limits.memory_mib < 8 * bucket.part_mib,
         "bucket.part_mib is more than three eighths of limits.memory_mib, which is what uploads may use",
     );
@@ -54,18 +79,6 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
         config.limits.blob_bytes > bucket.part_mib.saturating_mul(1 << 20).saturating_mul(640_000),
         "limits.blob_bytes is more than parts of bucket.part_mib can hold: raise bucket.part_mib",
     );
-    check_bucket(config, &mut refuse);
-    refuse(
-        matches!(config.database.url.as_ref().map(|url| url.expose()), Some(DatabaseAddress::Postgres(_)))
-            && bucket.kind == BucketType::Directory
-            && bucket.path.is_none()
-            && bucket.shared,
-        "bucket.shared is set without bucket.path: name the directory that all nodes share",
-    );
-}
-
-fn check_bucket(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
-    let bucket = &config.bucket;
     let (directory, s3) = (bucket.kind == BucketType::Directory, bucket.kind == BucketType::S3);
     refuse(!directory && bucket.name.is_none(), "bucket.kind is an object storage but bucket.name is not set");
     refuse(!directory && bucket.path.is_some(), "bucket.path is set, but bucket.kind is not `directory`");

@@ -36,6 +36,21 @@ secret_access_key = \"SECRET\"
 ```
 ";
 
+const FURTHER: &str = "
+### Further buckets: `[buckets.NAME]`
+
+A registry can be made in another bucket than this one: `roadstead registry create REGISTRY --bucket NAME`. Such a bucket has the settings of
+`[bucket]` in a section with its name (`[buckets.archive]`), or in variables (`ROADSTEAD_BUCKETS_ARCHIVE_KIND`; a `-` of the name is a `_` there).
+All nodes need the same. The bucket in `[bucket]` is called `default`. A bucket can be taken out of the configuration once its registries
+are gone for good and `gc.recovery_days` have passed.
+
+```toml
+[buckets.archive]
+kind = \"directory\"
+path = \"/mnt/archive\"
+```
+";
+
 /// All settings as a Markdown page.
 pub fn reference() -> String {
     let settings = all();
@@ -45,6 +60,9 @@ pub fn reference() -> String {
         let _ = write!(page, "\n## {title}\n\n{about}\n");
         for setting in settings.iter().filter(|setting| setting.section == *section) {
             describe(setting, &mut page);
+        }
+        if *section == "bucket" {
+            page.push_str(FURTHER);
         }
     }
     page

@@ -1,10 +1,11 @@
 //! The table of settings.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use roadstead_model::RegistryName;
+use roadstead_model::{BucketName, RegistryName};
 
 use super::Secret;
 pub use super::parser::DatabaseAddress;
@@ -36,6 +37,9 @@ impl Setting {
     }
 }
 
+/// Settings of a further bucket are those of the section `bucket`, under `buckets.NAME`.
+pub(super) const FURTHER_BUCKETS: &str = "buckets";
+
 fn path_of(section: &str, name: &str) -> String {
     if section == "general" { name.to_owned() } else { format!("{section}.{name}") }
 }
@@ -48,12 +52,23 @@ macro_rules! settings {
         #[derive(Clone, Debug)]
         pub struct Config {
             $( #[doc = $about] pub $section: $kind, )*
+            /// Buckets that a registry can be made in beside the default one, by name.
+            pub buckets: BTreeMap<BucketName, Bucket>,
         }
 
         $(
             #[doc = $about]
             #[derive(Clone, Debug)]
             pub struct $kind { $( #[doc = $doc] pub $name: $type, )* }
+
+            impl $kind {
+                /// Reads the settings below `section`; what is wrong goes to `problems`.
+                fn read(given: &Given, section: &str, problems: &mut Vec<String>) -> Option<Self> {
+                    let ($( $name, )*): ($( Option<$type>, )*) =
+                        ($( given.read(&path_of(section, stringify!($name)), &$parser, $default, problems), )*);
+                    Some(Self { $( $name: $name?, )* })
+                }
+            }
         )*
 
         /// What each section is about, in the order of the table.
@@ -77,15 +92,18 @@ macro_rules! settings {
 
         /// Reads what was given into the typed form; what is wrong goes to `problems`.
         pub(super) fn read(given: &Given, problems: &mut Vec<String>) -> Option<Config> {
-            let before = problems.len();
-            $($( let _: Option<$type> =
-                given.read(&path_of(stringify!($section), stringify!($name)), &$parser, $default, problems); )*)*
-            if problems.len() > before {
-                return None;
-            }
-            Some(Config { $( $section: $kind { $(
-                $name: given.read(&path_of(stringify!($section), stringify!($name)), &$parser, $default, problems)?,
-            )* }, )* })
+            $( let $section = $kind::read(given, stringify!($section), problems); )*
+            let buckets: Vec<_> = given
+                .buckets()
+                .map(|name| {
+                    let bucket = Bucket::read(given, &format!("{FURTHER_BUCKETS}.{name}"), problems);
+                    Some((name.clone(), bucket?))
+                })
+                .collect();
+            Some(Config {
+                $( $section: $section?, )*
+                buckets: buckets.into_iter().collect::<Option<_>>()?,
+            })
         }
     };
 }

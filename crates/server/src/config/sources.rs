@@ -1,25 +1,47 @@
 //! Gathers what was given: the file, the environment, the flags, in this order, so that the last one wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use roadstead_model::{BucketName, NameError};
+use roadstead_registry::DEFAULT_BUCKET;
 use toml::{Table, Value};
 
 use super::Sources;
 use super::parser::Parser;
-use super::settings::{SECTIONS, Setting, all};
+use super::settings::{FURTHER_BUCKETS, SECTIONS, Setting, all};
+
+/// What names of settings of a further bucket begin with.
+const IN_BUCKETS: &str = "buckets.";
 
 /// Variables that a Kubernetes Service named `roadstead` puts into every container beside it.
 const OF_KUBERNETES: &[&str] = &["ROADSTEAD_SERVICE_", "ROADSTEAD_PORT_"];
 
 /// The texts that were given, by the name of their setting.
 #[derive(Default)]
-pub(super) struct Given(BTreeMap<String, (String, String)>);
+pub(super) struct Given {
+    texts: BTreeMap<String, (String, String)>,
+    buckets: BTreeSet<BucketName>,
+}
 
 impl Given {
     fn put(&mut self, name: &str, text: String, place: String) {
-        self.0.insert(name.to_owned(), (text, place));
+        self.texts.insert(name.to_owned(), (text, place));
+    }
+
+    /// Makes a further bucket known.
+    fn add_bucket(&mut self, name: &str) -> Result<(), String> {
+        if name == DEFAULT_BUCKET {
+            return Err(format!("the bucket `{name}` is the one in [bucket]"));
+        }
+        self.buckets.insert(name.parse().map_err(|error: NameError| error.to_string())?);
+        Ok(())
+    }
+
+    /// Names of the further buckets of which something was given.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = &BucketName> {
+        self.buckets.iter()
     }
 
     /// The value of one setting: given, or its default.
@@ -30,7 +52,7 @@ impl Given {
         default: &str,
         problems: &mut Vec<String>,
     ) -> Option<T> {
-        let Some((text, place)) = self.0.get(name) else {
+        let Some((text, place)) = self.texts.get(name) else {
             let value = parser.parse(default);
             if value.is_none() {
                 problems.push(format!("{name} has a default that is not {}: a fault of the program", parser.form));
@@ -92,7 +114,7 @@ fn read_table(
 ) {
     for (key, value) in table {
         let name = format!("{prefix}{key}");
-        if let Some(setting) = settings.iter().find(|setting| setting.name == name) {
+        if let Some(setting) = find(settings, &name) {
             match text_of(value, setting.list) {
                 Some(text) => given.put(&name, text, place.to_owned()),
                 None => problems.push(format!(
@@ -102,18 +124,46 @@ fn read_table(
                 )),
             }
         } else if let (Value::Table(inner), true) = (value, is_section(&name)) {
+            if let Some(bucket) = name.strip_prefix(IN_BUCKETS)
+                && let Err(words) = given.add_bucket(bucket)
+            {
+                problems.push(format!("[{name}] ({place}): {words}"));
+                continue;
+            }
             read_table(&format!("{name}."), inner, place, settings, given, problems);
         } else if is_section(&name) {
             problems.push(format!("{name} ({place}) is a section: write [{name}] and its settings below"));
         } else {
-            let nearest = nearest(&name, settings.iter().map(|setting| setting.name.as_str()));
+            let known: Vec<_> = match name.starts_with(IN_BUCKETS) {
+                true => of_bucket(settings).map(|(_, key)| format!("{prefix}{key}")).collect(),
+                false => settings.iter().map(|setting| setting.name.clone()).collect(),
+            };
+            let nearest = nearest(&name, known.iter().map(String::as_str));
             problems.push(format!("{name} ({place}): there is no such setting{}", did_you_mean(nearest)));
         }
     }
 }
 
+/// The setting of this name; a further bucket has those of `bucket`.
+fn find<'a>(settings: &'a [Setting], name: &str) -> Option<&'a Setting> {
+    match name.strip_prefix(IN_BUCKETS) {
+        Some(rest) => {
+            let (_, key) = rest.split_once('.')?;
+            of_bucket(settings).find(|(_, of)| *of == key).map(|(setting, _)| setting)
+        }
+        None => settings.iter().find(|setting| setting.name == name),
+    }
+}
+
+/// The settings of a bucket with their names in it.
+fn of_bucket(settings: &[Setting]) -> impl Iterator<Item = (&Setting, &str)> {
+    settings.iter().filter_map(|setting| Some((setting, setting.name.strip_prefix("bucket.")?)))
+}
+
 fn is_section(name: &str) -> bool {
-    name != "general" && SECTIONS.iter().any(|(section, _)| *section == name)
+    let further_bucket = || name.strip_prefix(IN_BUCKETS).is_some_and(|rest| !rest.contains('.'));
+    let known = || SECTIONS.iter().any(|(section, _)| *section == name);
+    name != "general" && (known() || name == FURTHER_BUCKETS || further_bucket())
 }
 
 fn text_of(value: &Value, list: bool) -> Option<String> {
@@ -146,16 +196,27 @@ fn read_environment(sources: &Sources, settings: &[Setting], given: &mut Given, 
         if variable == "ROADSTEAD_CONFIG" || is_foreign(variable) {
             continue;
         }
-        let Some(setting) = by_variable.get(variable) else {
+        let plain = by_variable.get(variable).map(|setting| setting.name.clone());
+        let Some(name) = plain.or_else(|| in_further_bucket(variable, settings, given)) else {
             let nearest = nearest(variable, by_variable.keys().map(String::as_str));
             problems.push(format!("{variable}: there is no such variable{}", did_you_mean(nearest)));
             continue;
         };
         match value.to_str() {
-            Some(text) => given.put(&setting.name, text.to_owned(), variable.to_owned()),
+            Some(text) => given.put(&name, text.to_owned(), variable.to_owned()),
             None => problems.push(format!("{variable} is not UTF-8")),
         }
     }
+}
+
+/// The setting that `ROADSTEAD_BUCKETS_NAME_KEY` gives. Keys hold `_` too: the longest that leaves a name is meant.
+fn in_further_bucket(variable: &str, settings: &[Setting], given: &mut Given) -> Option<String> {
+    let rest = variable.strip_prefix("ROADSTEAD_BUCKETS_")?.to_ascii_lowercase();
+    let split = |key: &str| rest.strip_suffix(key)?.strip_suffix('_').map(|name| name.replace('_', "-"));
+    let named = of_bucket(settings).filter_map(|(_, key)| Some((key, split(key).filter(|name| !name.is_empty())?)));
+    let (key, name) = named.max_by_key(|(key, _)| key.len())?;
+    given.add_bucket(&name).ok()?;
+    Some(format!("{IN_BUCKETS}{name}.{key}"))
 }
 
 /// Not ours although it begins like ours: what Kubernetes adds, and what the project's own tests use.

@@ -34,7 +34,7 @@ fn nothing_needs_to_be_configured() {
     assert_eq!(config.general.listen, ["127.0.0.1:5000".parse().expect("an address")]);
     assert_eq!(config.general.data_dir, PathBuf::from("./roadstead-data"));
     assert!(config.general.trusted_proxies.is_empty());
-    assert_eq!(config.bucket_directory(), PathBuf::from("./roadstead-data"));
+    assert_eq!(config.directory_of(&config.bucket), PathBuf::from("./roadstead-data"));
 }
 
 #[test]
@@ -93,6 +93,32 @@ fn a_secret_is_never_repeated() {
     assert!(!error.contains("hunter2"), "{error}");
     let config = load("[database]\nurl = 'postgres://u:hunter2@h/d'", &[], &[]).expect("right");
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_further_bucket_has_the_settings_of_the_first_under_its_name() {
+    let file = "[buckets.archive]\nkind = 's3'\nname = 'x'\n[buckets.cold]\npath = '/cold'";
+    let environment = [
+        ("ROADSTEAD_BUCKETS_ARCHIVE_SIGNING_ENDPOINT", "https://s3.example.com"),
+        ("ROADSTEAD_BUCKETS_FAR_AWAY_PATH", "/far"),
+    ];
+    let config = load(file, &environment, &[]).expect("right");
+    let names: Vec<_> = config.all_buckets().map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(names, ["default", "archive", "cold", "far-away"]);
+    let archive = &config.buckets[&"archive".parse().expect("a name")];
+    assert_eq!((archive.kind, archive.name.as_deref(), archive.part_mib), (BucketType::S3, Some("x"), 16));
+    assert_eq!(archive.signing_endpoint.as_deref(), Some("https://s3.example.com"));
+
+    refused("[buckets.archive]\nkind = 's3'", &[], &["buckets.archive.kind", "buckets.archive.name is not set"]);
+    refused("[buckets.archive]\nknd = 's3'", &[], &["did you mean buckets.archive.kind?"]);
+    refused("[buckets.archive]\nkind = 's4'", &[], &["buckets.archive.kind", "\"s4\""]);
+    refused("[buckets.archive]", &[], &["buckets.archive.path is not set"]);
+    refused("[buckets.default]\npath = '/x'", &[], &["[buckets.default]", "[bucket]"]);
+    refused("[buckets.Archive]\npath = '/x'", &[], &["[buckets.Archive]", "lower-case"]);
+    refused("[buckets]\narchive = '/x'", &[], &["[buckets.archive]"]);
+    refused("", &[("ROADSTEAD_BUCKETS_ARCHIVE_KNID", "s3")], &["ROADSTEAD_BUCKETS_ARCHIVE_KNID"]);
+    refused("[buckets.a]\npath = '/x'\n[buckets.b]\npath = '/x/'", &[], &["the same place"]);
+    refused("data_dir = '/x'\n[buckets.a]\npath = '/x'", &[], &["the same place"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod blobs;
+mod buckets;
 mod catalog;
 mod commands;
 mod datasets;

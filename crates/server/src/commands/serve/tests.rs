@@ -54,6 +54,7 @@ async fn commands_beside_a_running_server_are_carried_out_by_it() {
     let create = Command::RegistryCreate {
         name: "team".to_owned(),
         project: "default".to_owned(),
+        bucket: None,
         public: true,
         description: String::new(),
     };
@@ -155,13 +156,13 @@ async fn a_node_that_drains_or_has_a_wrong_clock_is_not_ready() {
     let config = config(&directory, &[]);
     let data = DataDir::make(&config.general.data_dir).expect("made");
     let db = wiring::open_database(&config).await.expect("a database");
-    let bucket = wiring::open_bucket(&config, wiring::memory_budget(&config)).await.expect("a bucket");
+    let buckets = wiring::open_buckets(&config, &wiring::memory_budget(&config)).await.expect("a bucket");
     let drain = Drain::new();
-    let right = Health::new(db.clone(), bucket.clone(), Clock::system(), drain.clone());
+    let right = Health::new(db.clone(), buckets.clone(), Clock::system(), drain.clone());
     assert!(right.trouble().await.is_empty());
     for seconds in [6, -6] {
         let clock = Clock::new(move || Clock::system().micros() + seconds * 1_000_000);
-        let wrong = Health::new(db.clone(), bucket.clone(), clock, Drain::new());
+        let wrong = Health::new(db.clone(), buckets.clone(), clock, Drain::new());
         assert_eq!(wrong.trouble().await, ["this node's clock is more than 5 seconds off the database's"]);
     }
     drain.begin();
