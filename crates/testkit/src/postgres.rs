@@ -86,6 +86,34 @@ impl Postgres {
         self.wait_until_ready();
     }
 
+    /// Kills every process of the cluster (SIGKILL), the one that would clean up after the others first.
+    ///
+    /// # Panics
+    /// When this cluster was not started here.
+    pub fn kill(&mut self) {
+        let started = self.started.as_mut().expect("only a cluster of the test kit can be killed");
+        let children = process::children(started.process.pid());
+        started.process.signal(Signal::KILL);
+        for child in &children {
+            // Gone in between: what was wanted.
+            let _ = rustix::process::kill_process(*child, Signal::KILL);
+        }
+        started.process.wait();
+        until("all processes of PostgreSQL are gone", || {
+            (!children.iter().any(|child| process::runs(*child))).then_some(())
+        });
+    }
+
+    /// Starts a killed cluster on the same files.
+    ///
+    /// # Panics
+    /// When this cluster was not started here, or does not start again.
+    pub fn start_again(&mut self) {
+        let started = self.started.as_mut().expect("only a cluster of the test kit can be started again");
+        started.process = Process::start(&started.command, "QUIT", started.user, Output::default());
+        self.wait_until_ready();
+    }
+
     fn wait_until_ready(&mut self) {
         let url = self.url.clone();
         let started = self.started.as_mut().expect("it was started just now");

@@ -204,6 +204,11 @@ impl Process {
         Self { guard, pid, output }
     }
 
+    /// The program's own process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Sends a signal to the program itself.
     pub fn signal(&mut self, signal: Signal) {
         if self.exit_code().is_none() {
@@ -228,6 +233,26 @@ impl Drop for Process {
         self.signal(Signal::KILL);
         let _ = self.guard.wait();
     }
+}
+
+/// The processes that `parent` has started itself and that run still.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().to_string();
+    let processes = std::fs::read_dir("/proc").map(|all| all.flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let numbers = processes.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter_map(Pid::from_raw).filter(|pid| stat(*pid).is_some_and(|(_, of)| of == parent)).collect()
+}
+
+/// Whether a process is there and has not ended; one that has ended may wait for whoever started it to ask.
+pub fn runs(pid: Pid) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
+}
+
+/// State and parent of a process: `NUMBER (NAME) STATE PARENT ...`, and the name may hold anything.
+fn stat(pid: Pid) -> Option<(String, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
 }
 
 /// User and group id that a program can run as which refuses root, if this is root: `postgres`, else `nobody`.

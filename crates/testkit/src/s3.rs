@@ -31,6 +31,17 @@ pub struct S3 {
     /// Id and secret of the key that makes buckets.
     owner: (String, String),
     process: Option<Process>,
+    /// How it was started here.
+    command: Option<Command>,
+}
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its bytes.
+    pub size: u64,
 }
 
 impl S3 {
@@ -47,6 +58,7 @@ impl S3 {
                     region: given("REGION").unwrap_or_else(|| "us-east-1".to_owned()),
                     owner: given("ACCESS_KEY_ID").zip(given("SECRET_ACCESS_KEY")).unwrap_or_default(),
                     process: None,
+                    command: None,
                 }),
                 None => Self::start(),
             })
@@ -110,13 +122,39 @@ impl S3 {
             region: "us-east-1".to_owned(),
             owner,
             process: Some(process),
+            command: Some(command),
         };
-        until("SeaweedFS makes a bucket", || {
-            let process = this.process.as_mut().expect("it was started just now");
-            assert!(process.exit_code().is_none(), "weed ended:\n{}", process.output.text());
-            this.send(Request::new("PUT", "/ready")).ok().filter(|answer| answer.status == 200)
-        });
+        this.wait_until_ready(&[200]);
         Some(this)
+    }
+
+    /// Kills the SeaweedFS process (SIGKILL).
+    ///
+    /// # Panics
+    /// When it was not started here.
+    pub fn kill(&mut self) {
+        let process = self.process.as_mut().expect("only a SeaweedFS of the test kit can be killed");
+        process.signal(Signal::KILL);
+        process.wait();
+    }
+
+    /// Starts a killed SeaweedFS on the same files and ports.
+    ///
+    /// # Panics
+    /// When it was not started here, or does not start again.
+    pub fn start_again(&mut self) {
+        let command = self.command.as_ref().expect("only a SeaweedFS of the test kit can be started again");
+        self.process = Some(Process::start(command, "KILL", None, Output::default()));
+        // Made before; made anew it answers 409.
+        self.wait_until_ready(&[200, 409]);
+    }
+
+    fn wait_until_ready(&mut self, statuses: &[u16]) {
+        until("SeaweedFS makes a bucket", || {
+            let process = self.process.as_mut().expect("it was started just now");
+            assert!(process.exit_code().is_none(), "weed ended:\n{}", process.output.text());
+            self.send(Request::new("PUT", "/ready")).ok().filter(|answer| statuses.contains(&answer.status))
+        });
     }
 
     fn address(&self) -> SocketAddr {
@@ -146,16 +184,53 @@ impl S3 {
         name
     }
 
-    /// The keys of all objects of a bucket (the first thousand).
+    /// The keys of all objects of a bucket.
     ///
     /// # Panics
     /// When the bucket cannot be listed.
     pub fn objects(&self, bucket: &str) -> Vec<String> {
-        let answer = self.send(Request::new("GET", &format!("/{bucket}?list-type=2"))).expect("S3 answers");
-        assert_eq!(answer.status, 200, "GET /{bucket}: {answer:?}");
-        let text = answer.text();
-        let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
-        keys.map(str::to_owned).collect()
+        self.list(bucket).into_iter().map(|object| object.key).collect()
+    }
+
+    /// All objects of a bucket.
+    ///
+    /// # Panics
+    /// When the bucket cannot be listed.
+    pub fn list(&self, bucket: &str) -> Vec<Object> {
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let text =
+                self.get(&format!("/{bucket}?list-type=2&max-keys=1000&start-after={}", after.replace('/', "%2F")));
+            let contents = text.split("<Contents>").skip(1).filter_map(|rest| rest.split("</Contents>").next());
+            let page: Vec<Object> = contents
+                .filter_map(|entry| {
+                    let key = element(entry, "Key")?.to_owned();
+                    Some(Object { key, size: element(entry, "Size")?.parse().ok()? })
+                })
+                .collect();
+            after = page.last().map(|object| object.key.clone()).unwrap_or_default();
+            found.extend(page);
+            if element(&text, "IsTruncated") != Some("true") || after.is_empty() {
+                return found;
+            }
+        }
+    }
+
+    /// The keys of multipart uploads of a bucket that were begun and neither completed nor aborted (the first thousand).
+    ///
+    /// # Panics
+    /// When they cannot be listed.
+    pub fn unfinished(&self, bucket: &str) -> Vec<String> {
+        let text = self.get(&format!("/{bucket}?uploads="));
+        let uploads = text.split("<Upload>").skip(1).filter_map(|rest| rest.split("</Upload>").next());
+        uploads.filter_map(|entry| element(entry, "Key").map(str::to_owned)).collect()
+    }
+
+    fn get(&self, target: &str) -> String {
+        let answer = self.send(Request::new("GET", target)).expect("S3 answers");
+        assert_eq!(answer.status, 200, "GET {target}: {answer:?}");
+        answer.text()
     }
 
     /// Stops or resumes the SeaweedFS process (SIGSTOP, SIGCONT) or ends it (SIGKILL): the bucket is unreachable.
@@ -165,4 +240,10 @@ impl S3 {
     pub fn signal(&mut self, signal: Signal) {
         self.process.as_mut().expect("only a SeaweedFS of the test kit").signal(signal);
     }
+}
+
+/// The text of the first XML element of this name.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once("</").map(|(value, _)| value)
 }

@@ -168,6 +168,9 @@ impl Ran {
 pub struct Server {
     setup: Setup,
     data: PathBuf,
+    /// The directory was given: it stays.
+    given: bool,
+    launched: usize,
     process: Option<Process>,
     output: Output,
     address: SocketAddr,
@@ -181,9 +184,17 @@ impl Server {
     pub fn start(setup: Setup) -> Self {
         let data = process::directory("data");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { setup, data, process: None, output: Output::default(), address: nowhere };
+        let output = Output::default();
+        let mut server = Self { setup, data, given: false, launched: 0, process: None, output, address: nowhere };
         server.start_again();
         server
+    }
+
+    /// A server on a data directory of the caller's, which stays when the server is dropped. It is not started yet.
+    pub fn on(setup: Setup, data: &Path) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (data, output) = (data.to_owned(), Output::default());
+        Self { setup, data, given: true, launched: 0, process: None, output, address: nowhere }
     }
 
     /// A server that runs already and is not ours: nothing can be done to it but talk.
@@ -194,7 +205,8 @@ impl Server {
         let address = host.to_socket_addrs().ok().and_then(|mut all| all.next());
         let address = address.unwrap_or_else(|| panic!("ROADSTEAD_TEST_REGISTRY: no HOST:PORT: {host}"));
         let setup = Setup::directory("/nonexistent");
-        Self { setup, data: PathBuf::new(), process: None, output: Output::default(), address }
+        let (data, output) = (PathBuf::new(), Output::default());
+        Self { setup, data, given: true, launched: 0, process: None, output, address }
     }
 
     /// Starts a stopped server on the same data. Its address changes.
@@ -202,20 +214,52 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
+        self.launch();
+        self.wait_until_it_listens().unwrap_or_else(|said| panic!("the server does not listen:\n{said}"));
+    }
+
+    /// Starts a stopped server on the same data, without waiting for it.
+    ///
+    /// # Panics
+    /// When it runs.
+    pub fn launch(&mut self) {
         assert!(self.process.is_none(), "the server runs");
-        let position = self.output.position();
+        self.launched = self.output.position();
         let command = self.setup.command(&self.data, &["serve"]);
         self.process = Some(Process::start(&command, "KILL", None, self.output.clone()));
-        let address = self.output.wait_for(position, |line| {
+    }
+
+    /// Waits until a server that was launched listens.
+    ///
+    /// # Errors
+    /// What it has printed, when it ended instead or hangs.
+    pub fn wait_until_it_listens(&mut self) -> Result<(), String> {
+        let address = self.output.wait_for(self.launched, |line| {
             let (_, rest) = line.strip_prefix("out: ")?.split_once("listening on http")?;
             rest.trim_start_matches(['s', ':', '/']).split_whitespace().next()?.parse().ok()
         });
-        self.address = address.unwrap_or_else(|| panic!("the server does not listen:\n{}", self.output.text()));
+        self.address = address.ok_or_else(|| self.output.since(self.launched).join("\n"))?;
+        Ok(())
+    }
+
+    /// Whether it was started, and neither stopped nor killed by the caller since.
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The exit code of a server that ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.process.as_mut().and_then(Process::exit_code)
+    }
+
+    /// Gives it other settings for its next start.
+    pub fn configure(&mut self, setup: Setup) {
+        self.setup = setup;
     }
 
     /// Starts a stopped server on the same data with other settings.
     pub fn start_with(&mut self, setup: Setup) {
-        self.setup = setup;
+        self.configure(setup);
         self.start_again();
     }
 
@@ -304,7 +348,7 @@ impl Drop for Server {
         self.process.take();
         if std::thread::panicking() {
             print_end(&self.output.since(0));
-        } else if self.data.is_dir() {
+        } else if !self.given && self.data.is_dir() {
             let _ = std::fs::remove_dir_all(&self.data);
         }
     }

@@ -1,0 +1,102 @@
+//! `roadstead-trials`: the trials by hand and in CI. See `docs/reliability.md`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use roadstead_trials::{
+    engines::{self, Below},
+    halt,
+    kill::{self, Plan},
+    region::{Engine, Region},
+};
+
+/// Breaks a running region under load and looks whether anything was lost. Exits with 1 when anything was found.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    trial: Trial,
+}
+
+#[derive(Subcommand)]
+enum Trial {
+    /// kill -9 of a node at any moment.
+    Kill(Common),
+    /// SIGSTOP of a node in the middle of uploads, which another takes over before it wakes up.
+    Halt(Common),
+    /// kill -9 of PostgreSQL.
+    Postgres(Common),
+    /// kill -9 of SeaweedFS.
+    S3(Common),
+}
+
+#[derive(Args)]
+struct Common {
+    /// The program under trial.
+    #[arg(long, env = "ROADSTEAD_BIN")]
+    binary: PathBuf,
+    /// On what the region stands; without it one after the other.
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
+    /// How often.
+    #[arg(long, default_value_t = 30)]
+    times: u64,
+    /// Makes the same choices as a trial that printed this seed; threads and servers still differ in time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// After so many times everything is compared.
+    #[arg(long, default_value_t = 15)]
+    compare_each: u64,
+    /// Threads that push.
+    #[arg(long, default_value_t = 6)]
+    threads: usize,
+    /// Data directory for the engine `directory`; without it one in the directory for temporary files.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Write the result into the table of docs/reliability.md. Run from the project's root.
+    #[arg(long)]
+    record: bool,
+}
+
+impl Common {
+    fn plan(&self) -> Plan {
+        let seed = self.seed.unwrap_or_else(rand::random);
+        println!("seed {seed}");
+        let Self { times, compare_each, threads, record, .. } = *self;
+        Plan { times, seed, compare_each, threads, record }
+    }
+
+    /// Runs it on each engine, also after one that failed. True: nothing was found.
+    fn each(&self, engines: &[Engine], run: impl Fn(Region, &Plan) -> bool) -> bool {
+        let regions = engines.iter().filter_map(|engine| self.region(*engine));
+        regions.map(|region| run(region, &self.plan())).fold(true, |fine, this| fine && this)
+    }
+
+    fn engines(&self) -> Vec<Engine> {
+        self.engine.map_or_else(|| vec![Engine::Directory, Engine::Cluster], |engine| vec![engine])
+    }
+
+    /// `None`: this machine lacks what it stands on.
+    fn region(&self, engine: Engine) -> Option<Region> {
+        match engine {
+            Engine::Directory => {
+                let data = self.data.clone().unwrap_or_else(|| roadstead_testkit::process::directory("data"));
+                Some(Region::directory(&self.binary, &data))
+            }
+            Engine::Cluster => Region::cluster(&self.binary, 2),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let fine = match Arguments::parse().trial {
+        Trial::Kill(common) => common.each(&common.engines(), |region, plan| kill::run(region, &common.binary, plan)),
+        Trial::Halt(common) => common.each(&[Engine::Cluster], |region, plan| halt::run(region, &common.binary, plan)),
+        Trial::Postgres(common) => {
+            common.each(&[Engine::Cluster], |region, plan| engines::run(region, &common.binary, plan, Below::Postgres))
+        }
+        Trial::S3(common) => {
+            common.each(&[Engine::Cluster], |region, plan| engines::run(region, &common.binary, plan, Below::S3))
+        }
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
