@@ -171,7 +171,7 @@ impl Region {
     /// # Errors
     /// What the first printed that did not start.
     pub fn start(&mut self) -> Result<(), String> {
-        (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_started()).for_each(|node| self.nodes[node].launch());
+        self.nodes.iter_mut().filter(|node| !node.is_started()).for_each(Server::launch);
         (0..self.nodes.len()).try_for_each(|node| self.wait_until_up(node))
     }
 
