@@ -5,7 +5,10 @@ mod images;
 mod uploads;
 
 use std::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -95,6 +98,7 @@ impl Load {
     pub fn start(addresses: &Addresses, ledger: &Ledger, options: &Options) -> Self {
         let control = Arc::new(Control::default());
         let common = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::new(AtomicUsize::new(0));
         let start = |number: usize| {
             let pusher = Pusher {
                 talk: Talk::new(addresses.clone(), ledger.clone()),
@@ -103,6 +107,7 @@ impl Load {
                 options: options.clone(),
                 number,
                 repositories: 0,
+                shared: Arc::clone(&shared),
                 common: Arc::clone(&common),
                 control: Arc::clone(&control),
             };
@@ -174,10 +179,15 @@ struct Pusher {
     number: usize,
     /// How many repositories it has begun.
     repositories: usize,
+    /// How many repositories all threads together have begun.
+    shared: Arc<AtomicUsize>,
     /// Contents that all threads push.
     common: Arc<Mutex<Vec<Content>>>,
     control: Arc<Control>,
 }
+
+/// In the names of repositories that all threads push to.
+const ALL: &str = "all";
 
 /// Contents that all threads push at one time.
 const COMMON: usize = 16;
@@ -196,7 +206,7 @@ impl Pusher {
 
     /// One thing that clients do. [`End::Acknowledged`] also when there was nothing to do.
     fn act(&mut self, repository: &Shared) -> End {
-        let mine = !lock(repository).name.ends_with("/all");
+        let mine = !lock(repository).name.contains(ALL);
         match self.random.random_range(0..100) {
             0..24 => self.push_some_blob(repository),
             24..44 => self.push_image(repository),
@@ -214,26 +224,30 @@ impl Pusher {
         }
     }
 
-    /// Mostly one of its own, sometimes the one that all threads push to. An own one that got enough is left for a new one.
+    /// Mostly one of its own, sometimes the one that all threads push to. One that got enough is left for a new one.
     fn choose_repository(&mut self) -> Shared {
         let own = self.random.random_bool(0.85);
         loop {
+            let shared = self.shared.load(Ordering::Relaxed);
             let name = match own {
                 true => format!("{REGISTRY}/t{}/r{}", self.number, self.repositories),
-                false => format!("{REGISTRY}/all"),
+                false => format!("{REGISTRY}/{ALL}/r{shared}"),
             };
             let repository = self.ledger.repository(&name);
-            let full = {
+            {
                 let mut repository = lock(&repository);
-                let full = repository.bytes > self.options.repository_bytes
-                    || repository.blobs.len() > self.options.repository_blobs;
-                repository.retiring |= own && full;
-                repository.retiring
-            };
-            if !own || !full {
+                let Options { repository_bytes, repository_blobs, .. } = self.options;
+                repository.retiring |= repository.bytes > repository_bytes || repository.blobs.len() > repository_blobs;
+            }
+            if !lock(&repository).retiring {
                 return repository;
             }
-            self.repositories += 1;
+            if own {
+                self.repositories += 1;
+            } else {
+                // Another thread may have gone on already.
+                let _ = self.shared.compare_exchange(shared, shared + 1, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
     }
 
