@@ -1,6 +1,10 @@
 //! Which of the outside engines this machine has, and the one line that says what was left out.
 
-use std::{io::Write, sync::Once};
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::{Postgres, S3};
 
@@ -36,14 +40,14 @@ pub fn s3() -> Option<&'static S3> {
 }
 
 /// Says once what is missing, past the capture of test output; or fails where everything is required.
-fn left_out(missing: &str) {
+pub(crate) fn left_out(missing: &str) {
     assert!(
         std::env::var("ROADSTEAD_TEST_REQUIRE").as_deref() != Ok("all"),
         "ROADSTEAD_TEST_REQUIRE=all, and this machine has no {missing}"
     );
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(missing.to_owned()) {
         let line = format!("\nleft out: the tests that need {missing} (not found; see CONTRIBUTING.md)\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
-    });
+    }
 }

@@ -6,12 +6,15 @@
 
 pub mod client;
 pub mod content;
+pub mod disk;
 pub mod engines;
 pub mod h2;
 pub mod http;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod s3;
+pub mod s3_proxy;
 pub mod server;
 pub mod sigv4;
 pub mod token;
@@ -19,8 +22,11 @@ pub mod wire;
 
 pub use client::{Client, Login};
 pub use content::{Algorithm, digest, random_bytes};
+pub use disk::SmallDisk;
 pub use http::{Body, Request, Response};
 pub use postgres::Postgres;
 pub use process::{eventually, until};
+pub use proxy::{Proxy, Way};
 pub use s3::S3;
+pub use s3_proxy::{S3Fault, S3Proxy};
 pub use server::{Cluster, Server, Setup};

@@ -1,6 +1,7 @@
 //! PostgreSQL for tests: one cluster a test process, one database a test.
 
 use std::{
+    net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
     process::Command,
     sync::{
@@ -145,6 +146,21 @@ impl Drop for Postgres {
     }
 }
 
+/// A transaction that holds on to something.
+pub struct Held {
+    end: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 /// A database of one test.
 pub struct Database {
     admin: String,
@@ -157,6 +173,67 @@ impl Database {
         let (before, after) = self.admin.rsplit_once('/').unwrap_or((&self.admin, ""));
         let query = after.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
         format!("{before}/{}{query}", self.name)
+    }
+
+    /// Where its server listens.
+    ///
+    /// # Panics
+    /// When the address of the cluster is no `postgres://USER@HOST:PORT/NAME` that can be resolved.
+    pub fn server(&self) -> SocketAddr {
+        let (_, rest) = self.admin.rsplit_once('@').expect("postgres://USER@HOST:PORT/NAME");
+        let host = rest.split('/').next().unwrap_or_default();
+        { host.to_socket_addrs().ok().and_then(|mut all| all.next()) }.unwrap_or_else(|| panic!("no address: {host}"))
+    }
+
+    /// Its address by way of a proxy.
+    ///
+    /// # Panics
+    /// As [`Self::server`].
+    pub fn url_through(&self, proxy: SocketAddr) -> String {
+        let url = self.url();
+        let (before, rest) = url.rsplit_once('@').expect("postgres://USER@HOST:PORT/NAME");
+        let name = rest.split_once('/').map(|(_, name)| name).unwrap_or_default();
+        format!("{before}@{proxy}/{name}")
+    }
+
+    /// Ends all connections to it, and lets those that are made from now on only read, or write again: as after a
+    /// failover to a standby.
+    ///
+    /// # Panics
+    /// When its cluster does not answer.
+    pub fn set_read_only(&self, read_only: bool) {
+        let on = if read_only { "on" } else { "off" };
+        let name = &self.name;
+        for sql in [
+            format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}"),
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
+        ] {
+            execute(&self.admin, &sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+    }
+
+    /// Begins a transaction with `sql` and holds on to what it has locked until the answer is dropped.
+    ///
+    /// # Panics
+    /// When the statement fails.
+    pub fn hold(&self, sql: &str) -> Held {
+        let (begun, when_begun) = std::sync::mpsc::channel();
+        let (end, when_ended) = tokio::sync::oneshot::channel::<()>();
+        let (url, sql) = (self.url(), format!("BEGIN; {sql}"));
+        let run = async move {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a connection");
+            let connection = tokio::spawn(connection);
+            let _ = begun.send(client.batch_execute(&sql).await.map_err(|error| format!("{sql}: {error:?}")));
+            let _ = when_ended.await;
+            drop(client);
+            let _ = connection.await;
+        };
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(run);
+        });
+        when_begun.recv().expect("it begins").expect("it holds");
+        Held { end: Some(end), thread: Some(thread) }
     }
 
     /// Runs statements in it.

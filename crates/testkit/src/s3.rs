@@ -157,7 +157,11 @@ impl S3 {
         });
     }
 
-    fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// When the endpoint is no `http://HOST:PORT` that can be resolved.
+    pub fn address(&self) -> SocketAddr {
         let host = self.host();
         { host.to_socket_addrs().ok().and_then(|mut all| all.next()) }.unwrap_or_else(|| panic!("no address: {host}"))
     }

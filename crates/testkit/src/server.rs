@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::{
     Client, Login, Postgres, S3,
@@ -297,6 +297,44 @@ impl Server {
         let mut process = self.process.take().expect("the server runs");
         process.signal(Signal::KILL);
         process.wait();
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> Pid {
+        self.process.as_ref().expect("the server runs").pid()
+    }
+
+    /// KiB of memory that it uses now (resident).
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()));
+        let status = status.expect("a running process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
+    }
+
+    /// Descriptors that it holds now.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(folder).expect("a running process has descriptors").count()
+    }
+
+    /// From now on it may hold so many descriptors; `None` for as many as it was started with.
+    ///
+    /// # Panics
+    /// When it does not run, or is not ours to limit.
+    pub fn limit_open_files(&self, most: Option<u64>) {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let current = most.or(maximum);
+        prlimit(Some(self.pid()), Resource::Nofile, Rlimit { current, maximum }).expect("a limit of our own child");
     }
 
     /// Where it listens.
