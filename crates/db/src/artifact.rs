@@ -1,5 +1,7 @@
 //! Artifacts: manifests as they live in one repository, what they name, and who refers to them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use roadstead_model::{
     Digest,
     manifest::{Edge, Manifest, Role},
@@ -69,6 +71,28 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
         }
         None => insert(tx, new, manifest).await,
     }
+}
+
+/// Before the blobs of a push are looked at: the living artifact of these bytes, when it has another media type, lets go of its own.
+/// So their reviews are locked before their links, as everywhere.
+pub async fn prepare_new_type(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    digest: &Digest,
+    media_type: &str,
+    grace: i64,
+) -> Result<(), DbError> {
+    let other = tx
+        .query_opt(
+            "SELECT a.id FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
+             WHERE m.digest = $2 AND a.media_type <> $3",
+            params![repository, digest.to_stored(), media_type],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    let Some(id) = other else { return Ok(()) };
+    tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_no_key_update}", params![id], |_| Ok(())).await?;
+    let_go_of_blobs(tx, repository, id, grace).await
 }
 
 async fn store_manifest(tx: &mut Tx<'_>, digest: &Digest, body: &[u8]) -> Result<i64, DbError> {
@@ -184,15 +208,17 @@ pub(crate) async fn let_go_of_blobs(tx: &mut Tx<'_>, repository: i64, id: i64, g
     tx.execute("DELETE FROM artifact_blob WHERE artifact = $1", params![id]).await.map(drop)
 }
 
-/// As [`find_living`], for many digests.
+/// As [`find_living`], for many digests. They are locked in the order of the digests, whatever order they are given in.
 pub async fn find_all_living(
     tx: &mut Tx<'_>,
     repository: i64,
     digests: &[Vec<u8>],
 ) -> Result<Vec<Option<i64>>, DbError> {
-    let lists: Vec<_> = digests.iter().map(|digest| [Value::Int(repository), Value::Bytes(digest)]).collect();
+    let sorted: BTreeSet<&Vec<u8>> = digests.iter().collect();
+    let lists: Vec<_> = sorted.iter().map(|digest| [Value::Int(repository), Value::Bytes(digest)]).collect();
     let found = tx.query_each(FIND_LIVING, &lists, |row| row.get(0)).await?;
-    Ok(found.into_iter().map(|rows| rows.first().copied()).collect())
+    let found: BTreeMap<_, _> = sorted.into_iter().zip(found.into_iter().map(|rows| rows.first().copied())).collect();
+    Ok(digests.iter().map(|digest| found.get(digest).copied().flatten()).collect())
 }
 
 const FIND_LIVING: &str =

@@ -53,7 +53,10 @@ pub async fn find_or_make(
 }
 
 /// Lets a repository see a blob, and puts its review off by `grace` microseconds.
+///
+/// The review is locked before the link, here and wherever both are: the collector comes by the review.
 pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64, grace: i64) -> Result<(), DbError> {
+    review_link(tx, repository, blob, grace).await?;
     let hidden = tx
         .query_opt(
             "SELECT hidden FROM repository_blob WHERE repository = $1 AND blob = $2 {for_key_share}",
@@ -76,7 +79,7 @@ pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64, gr
             hold_for_artifacts(tx, repository, blob).await?;
         }
     }
-    review_link(tx, repository, blob, grace).await
+    Ok(())
 }
 
 async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64) -> Result<(), DbError> {
@@ -175,7 +178,8 @@ pub async fn find_all_linked(
     Ok(found.into_iter().map(|rows| rows.first().copied()).collect())
 }
 
-/// As [`find_linked`], but nobody else can begin to use the link until the transaction ends.
+/// As [`find_linked`], but nobody else can begin to use the link until the transaction ends, and the collector looks at it then: its
+/// review is due at once.
 pub async fn find_linked_alone(
     tx: &mut Tx<'_>,
     repository: i64,
@@ -192,6 +196,12 @@ pub async fn find_linked_alone(
         )
         .await?;
     let Some(blob) = found else { return Ok(None) };
+    tx.execute(
+        "INSERT INTO link_review (repository, blob, due) VALUES ($1, $2, {now})
+         ON CONFLICT (repository, blob) DO UPDATE SET due = excluded.due",
+        params![repository, blob],
+    )
+    .await?;
     tx.query_opt(
         "SELECT blob FROM repository_blob WHERE repository = $1 AND blob = $2 AND hidden = $3 {for_update}",
         params![repository, blob, false],
@@ -231,17 +241,11 @@ pub async fn is_held(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Resul
     Ok(held.is_some())
 }
 
-/// Hides a blob from a repository; the collector may take the link at once.
+/// Hides a blob from a repository, after [`find_linked_alone`].
 pub async fn hide(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbError> {
     tx.execute(
         "UPDATE repository_blob SET hidden = $3 WHERE repository = $1 AND blob = $2",
         params![repository, blob, true],
-    )
-    .await?;
-    tx.execute(
-        "INSERT INTO link_review (repository, blob, due) VALUES ($1, $2, {now})
-         ON CONFLICT (repository, blob) DO UPDATE SET due = excluded.due",
-        params![repository, blob],
     )
     .await
     .map(drop)

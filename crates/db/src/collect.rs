@@ -45,10 +45,11 @@ pub async fn collect_link(tx: &mut Tx<'_>, review: &LinkReview) -> Result<(), Db
 
 /// Deletes a link and its review; the blob is looked at when this was its last one in the registry.
 pub(crate) async fn unlink(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbError> {
+    // The review before the link, as everywhere.
+    tx.execute("DELETE FROM link_review WHERE repository = $1 AND blob = $2", params![repository, blob]).await?;
     let gone = tx
         .execute("DELETE FROM repository_blob WHERE repository = $1 AND blob = $2", params![repository, blob])
         .await?;
-    tx.execute("DELETE FROM link_review WHERE repository = $1 AND blob = $2", params![repository, blob]).await?;
     if gone == 0 {
         return Ok(());
     }

@@ -113,9 +113,13 @@ pub async fn delete_of_artifact(
     by: &str,
     deletion: i64,
 ) -> Result<Vec<String>, DbError> {
+    // Locked in the order of their names, as a push of several locks them; one that was moved meanwhile is left alone.
     let names = tx
-        .query("DELETE FROM tag WHERE artifact = $1 RETURNING name", params![artifact.0], |row| row.get::<String>(0))
+        .query("SELECT name FROM tag WHERE artifact = $1 ORDER BY name {for_update}", params![artifact.0], |row| {
+            row.get::<String>(0)
+        })
         .await?;
+    tx.execute("DELETE FROM tag WHERE artifact = $1", params![artifact.0]).await?;
     for name in &names {
         record_change(tx, repository, name, Some(artifact.1), None, "delete", by, Some(deletion)).await?;
     }

@@ -178,9 +178,11 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i
         return Ok(());
     }
     let blobs = tx
-        .query("SELECT blob FROM repository_blob WHERE repository = $1 LIMIT $2", params![repository, limit], |row| {
-            row.get::<i64>(0)
-        })
+        .query(
+            "SELECT blob FROM repository_blob WHERE repository = $1 ORDER BY blob LIMIT $2",
+            params![repository, limit],
+            |row| row.get::<i64>(0),
+        )
         .await?;
     for blob in &blobs {
         crate::collect::unlink(tx, repository, *blob).await?;

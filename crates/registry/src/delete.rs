@@ -1,5 +1,7 @@
 //! Deletes: gone from view at once, in the trash until their time is over (invariant 6).
 
+use std::collections::BTreeMap;
+
 use roadstead_db::{
     DbError, Tx, artifact, blob, event,
     repository::{self, Held},
@@ -95,19 +97,18 @@ impl Delete {
 async fn follow(tx: &mut Tx<'_>, deletion: Option<i64>, by: &str) -> std::result::Result<bool, DbError> {
     let Some(step) = trash::take_step(tx, deletion).await? else { return Ok(false) };
     let Some(held) = repository::hold(tx, step.repository).await? else { return Ok(true) };
-    for digest in artifact::named(tx, step.artifact, Role::Child).await? {
-        if let Some(child) = artifact::find_living_alone(tx, step.repository, &digest).await?
-            && !artifact::has_living_subject(tx, child).await?
-        {
-            follow_one(tx, &step, &held, (child, &digest), by).await?;
-        }
-    }
+    let children = artifact::named(tx, step.artifact, Role::Child).await?;
+    let mut followers: BTreeMap<Digest, Role> = children.into_iter().map(|digest| (digest, Role::Child)).collect();
     // Pushed again meanwhile: then its referrers refer to something that lives.
     if artifact::find_living(tx, step.repository, &step.digest).await?.is_none() {
-        for digest in artifact::referring(tx, step.repository, &step.digest).await? {
-            if let Some(referrer) = artifact::find_living_alone(tx, step.repository, &digest).await? {
-                follow_one(tx, &step, &held, (referrer, &digest), by).await?;
-            }
+        let referrers = artifact::referring(tx, step.repository, &step.digest).await?;
+        followers.extend(referrers.into_iter().map(|digest| (digest, Role::Subject)));
+    }
+    // In the order of their digests, as the push of an index locks them.
+    for (digest, role) in followers {
+        let Some(follower) = artifact::find_living_alone(tx, step.repository, &digest).await? else { continue };
+        if role == Role::Subject || !artifact::has_living_subject(tx, follower).await? {
+            follow_one(tx, &step, &held, (follower, &digest), by).await?;
         }
     }
     Ok(true)

@@ -92,6 +92,7 @@ impl Push {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Digest>> {
         let id = repository::find_or_make(tx, self.registry, &self.name).await?.ok_or(Error::NameUnknown)?;
         let held = repository::hold(tx, id).await?.ok_or(Error::NameUnknown)?;
+        artifact::prepare_new_type(tx, id, &self.digest, &self.manifest.media_type, self.grace).await?;
         let Contents { blobs, missing } = self.find_contents(tx, id, &held).await?;
         if self.require_blobs && !missing.is_empty() {
             return Err(Error::ManifestBlobUnknown(missing));
@@ -108,7 +109,11 @@ impl Push {
             grace: self.grace,
         };
         let artifact = artifact::store(tx, &new).await?;
-        for tag in &self.push.tags {
+        // In the order of their names: two pushes of the same tags would wait for each other's in another one.
+        let mut in_order: Vec<&Tag> = self.push.tags.iter().collect();
+        in_order.sort();
+        in_order.dedup();
+        for tag in in_order {
             let mutable = held.mutable_tags || carries_signatures(tag);
             let to = (artifact, &self.digest);
             if !tag::set(tx, id, tag.as_str(), to, &self.push.by, mutable).await? {

@@ -10,6 +10,7 @@ mod collect;
 mod concurrent;
 mod content;
 mod deletes;
+mod locks;
 mod marker;
 mod nodes;
 mod property;

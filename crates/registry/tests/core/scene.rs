@@ -212,7 +212,7 @@ impl Scene {
     }
 }
 
-async fn waits_for_a_lock(db: &Db) -> bool {
+pub(crate) async fn waits_for_a_lock(db: &Db) -> bool {
     let waiting =
         "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     db.query_opt(waiting, params![], |row| row.get::<i64>(0)).await.unwrap() > Some(0)
@@ -269,6 +269,7 @@ async fn open(url: DatabaseUrl, ahead: i64) -> Db {
         allow_fsync_off: true,
         clock_offset_micros: ahead,
         ca_certificates: Vec::new(),
+        answer_within: roadstead_db::Options::ANSWER,
     };
     Db::open(options).await.expect("the database opens")
 }
