@@ -141,8 +141,14 @@ impl World {
 async fn open(url: &DatabaseUrl, clock_offset_micros: i64) -> Db {
     // The test cluster does not flush.
     let allow_fsync_off = true;
-    let options =
-        Options { url: url.clone(), pool: 4, allow_fsync_off, clock_offset_micros, ca_certificates: Vec::new() };
+    let options = Options {
+        url: url.clone(),
+        pool: 4,
+        allow_fsync_off,
+        clock_offset_micros,
+        ca_certificates: Vec::new(),
+        answer_within: Options::ANSWER,
+    };
     Db::open(options).await.unwrap()
 }
 

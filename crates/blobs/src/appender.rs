@@ -11,8 +11,8 @@ use crate::{
     objects::{ObjectAppender, Objects},
 };
 
-/// One request's writer of an upload. After any error it is of no more use; the last saved [`UploadState`] still holds,
-/// and the upload goes on from there. Dropping it loses what was not flushed and nothing else.
+/// One request's writer of an upload. After any error but [`BlobError::NoMemory`] it is of no more use; the last saved
+/// [`UploadState`] still holds, and the upload goes on from there. Dropping it loses what was not flushed and nothing else.
 pub struct Appender(Kind);
 
 enum Kind {

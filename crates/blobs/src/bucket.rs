@@ -35,7 +35,7 @@ impl Bucket {
         let keys = options.keys.clone();
         let storage = match &options.kind {
             BucketKind::Directory { path, shared } => Storage::Directory(Arc::new(
-                Directory::open(path.clone(), *shared, options.keys.clone(), budget).await?,
+                Directory::open(path.clone(), *shared, options.reserve_bytes, options.keys.clone(), budget).await?,
             )),
             BucketKind::S3(_) | BucketKind::Gcs(_) | BucketKind::Azure(_) => {
                 Storage::Objects(Arc::new(Objects::open(&options, budget)?))
@@ -137,6 +137,15 @@ impl Bucket {
         match &self.storage {
             Storage::Directory(directory) => Appender::directory(directory, state, remaining).await,
             Storage::Objects(objects) => Appender::objects(objects, state, remaining).await,
+        }
+    }
+
+    /// Lets go of what was stored beyond `state` of an upload, whose row says so already and which is claimed: on a full disk
+    /// the room is free again at once. An object store has nothing to let go of before the upload ends.
+    pub async fn cut_back(&self, state: &UploadState) -> Result<(), BlobError> {
+        match &self.storage {
+            Storage::Directory(directory) => directory.cut_back(&state.key, state.offset).await,
+            Storage::Objects(_) => Ok(()),
         }
     }
 

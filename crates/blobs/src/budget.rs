@@ -73,8 +73,8 @@ impl MemoryBudget {
     }
 
     /// Waits for a share of so many bytes, rounded up to KiB. More than there is for this use counts as all of that: a
-    /// single body larger than it then goes alone rather than never. [`BlobError::Unavailable`]: the memory was used up
-    /// for as long as one waits for it.
+    /// single body larger than it then goes alone rather than never. [`BlobError::NoMemory`]: the memory was used up for
+    /// as long as one waits for it.
     pub async fn take(&self, purpose: MemoryUse, bytes: u64) -> Result<MemoryShare, BlobError> {
         let portion = self.portion(purpose);
         let permit = Arc::clone(&portion.free_kib).acquire_many_owned(portion.kib(bytes));
@@ -82,7 +82,7 @@ impl MemoryBudget {
             Ok(permit) => {
                 Ok(MemoryShare { _permit: permit.expect("the budget's semaphores are never closed"), _within: None })
             }
-            Err(_) => Err(BlobError::Unavailable("the memory for bodies is used up".to_owned())),
+            Err(_) => Err(BlobError::NoMemory),
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
         }
         assert_eq!((budget.free(), budget.total()), (0, 1 << 20));
         for purpose in uses {
-            assert!(matches!(budget.take(purpose, 1).await, Err(BlobError::Unavailable(_))));
+            assert!(matches!(budget.take(purpose, 1).await, Err(BlobError::NoMemory)));
         }
     }
 

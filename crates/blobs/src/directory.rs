@@ -27,6 +27,7 @@ pub(crate) const SMALL_BYTES: u64 = 64 << 10;
 pub(crate) struct Directory {
     root: PathBuf,
     shared: bool,
+    reserve_bytes: u64,
     keys: KeySource,
     folders: Folders,
     turns: Turns,
@@ -39,6 +40,7 @@ impl Directory {
     pub(crate) async fn open(
         root: PathBuf,
         shared: bool,
+        reserve_bytes: u64,
         keys: KeySource,
         budget: MemoryBudget,
     ) -> Result<Self, BlobError> {
@@ -52,6 +54,7 @@ impl Directory {
         Ok(Self {
             root,
             shared,
+            reserve_bytes,
             keys,
             folders,
             turns: Turns::default(),
@@ -111,6 +114,29 @@ impl Directory {
     pub(crate) async fn delete(&self, key: &str) -> Result<(), BlobError> {
         let path = self.path(key)?;
         blocking(move || fs::remove_file(path).or_else(|error| missing_is((), error))).await
+    }
+
+    /// Cuts the file of an upload to `length` bytes; one of none is removed.
+    pub(crate) async fn cut_back(&self, key: &str, length: u64) -> Result<(), BlobError> {
+        if length == 0 {
+            return self.delete(key).await;
+        }
+        let path = self.path(key)?;
+        blocking(move || {
+            let file = OpenOptions::new().write(true).open(path)?;
+            if file.metadata()?.len() > length {
+                file.set_len(length)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether so many more bytes leave what must stay free of the file's disk.
+    fn has_room(&self, file: &File, bytes: u64) -> Result<bool, BlobError> {
+        let disk = rustix::fs::fstatvfs(file)?;
+        let reserve = self.reserve_bytes.min(disk.f_blocks.saturating_mul(disk.f_frsize) / 16);
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= reserve.saturating_add(bytes))
     }
 
     pub(crate) async fn put_small(

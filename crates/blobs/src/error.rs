@@ -15,6 +15,10 @@ pub enum BlobError {
     /// The storage does not answer, or not now: asking again later may help (503).
     #[error("storage is not available: {0}")]
     Unavailable(String),
+    /// The memory for bodies was used up for as long as one waits for it (503). An [`crate::Appender`] still has all that it
+    /// took before: it can be flushed.
+    #[error("the memory for bodies is used up")]
+    NoMemory,
     /// No space is left.
     #[error("storage is full")]
     Full,

@@ -7,6 +7,9 @@ use crate::KeySource;
 /// Size of a part of a multipart upload unless configured, in bytes: 16 MiB (architecture.md 4).
 pub(crate) const PART_BYTES: u64 = 16 << 20;
 
+/// What uploads leave free of a disk unless configured, in bytes.
+const RESERVE_BYTES: u64 = 64 << 20;
+
 /// A bucket and how to use it. [`BucketOptions::new`] gives the defaults.
 #[derive(Clone)]
 pub struct BucketOptions {
@@ -19,9 +22,11 @@ pub struct BucketOptions {
     /// Size of one part of a multipart upload, in bytes; larger parts are used when a declared length needs more than
     /// 10,000. Default 16 MiB; Amazon and Google refuse parts below 5 MiB ([`crate::Bucket::check`] finds that out).
     pub part_bytes: u64,
-    /// A single request that stores bytes ends or fails within this time, its retries included. It must be at least 20 s
-    /// shorter than the lease of an upload, so that a late part never meets a new writer. Default: 40 s.
+    /// A single request that stores bytes ends or fails within this time, its retries included. Default: 40 s.
     pub part_timeout: Duration,
+    /// Directory: uploads leave so many bytes of the disk free, but never more than a sixteenth of it. What else has to be written there
+    /// (a database) goes on when uploads have no room any more. Default: 64 MiB.
+    pub reserve_bytes: u64,
     /// Proxy for requests to the object store, such as `http://proxy:3128`.
     pub proxy: Option<String>,
     /// More certificate authorities to trust, PEM, may be empty.
@@ -39,6 +44,7 @@ impl BucketOptions {
             presign_lifetime: Duration::from_secs(60),
             part_bytes: PART_BYTES,
             part_timeout: Duration::from_secs(40),
+            reserve_bytes: RESERVE_BYTES,
             proxy: None,
             ca_certificates: Vec::new(),
             keys: KeySource::default(),

@@ -7,7 +7,7 @@
 //! with the error; [`Tx::try_execute`] is for the statement that may fail on a key and be gone on from. No network call, timer or lock is
 //! waited for inside a transaction: on SQLite, where one thread writes, such a wait is refused.
 
-use std::{any::Any, path::PathBuf, sync::Arc};
+use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -15,7 +15,7 @@ use crate::{
     dialect::Dialect,
     error::DbError,
     migrate::Schema,
-    postgres::{PooledClient, Postgres},
+    postgres::{Connector, Patience, PooledClient, Postgres},
     row::Row,
     sqlite::Sqlite,
     value::{OwnedValue, Value},
@@ -56,6 +56,14 @@ pub struct Options {
     pub clock_offset_micros: i64,
     /// PostgreSQL: more authorities (PEM) beside the public ones; may be empty.
     pub ca_certificates: Vec<u8>,
+    /// PostgreSQL: a statement is given up after this time, and a connection on which none of its answers came is closed. Waiting for a
+    /// lock ends after half of it, a point read and waiting for a connection (10 s at most) after a third. Default: [`Options::ANSWER`].
+    pub answer_within: Duration,
+}
+
+impl Options {
+    /// How long a statement may take unless something else is said: 30 s.
+    pub const ANSWER: Duration = Duration::from_secs(30);
 }
 
 /// The database. Clones share connections; dropping the last one finishes the writes that were begun.
@@ -86,7 +94,7 @@ impl Db {
     }
 
     async fn connect(options: Options, schema: Schema) -> Result<Self, DbError> {
-        let Options { url, pool, allow_fsync_off, clock_offset_micros, ca_certificates } = options;
+        let Options { url, pool, allow_fsync_off, clock_offset_micros, ca_certificates, answer_within } = options;
         let inner = match url {
             DatabaseUrl::Sqlite(path) => {
                 let open = move || Sqlite::open(path, clock_offset_micros, schema);
@@ -95,7 +103,8 @@ impl Db {
             }
             DatabaseUrl::Postgres(url) => {
                 let dialect = Dialect::new(Engine::Postgres, clock_offset_micros);
-                let opened = Postgres::open(&url, pool, allow_fsync_off, &ca_certificates, dialect, schema).await?;
+                let connector = Connector::new(&url, &ca_certificates, Patience::new(answer_within))?;
+                let opened = Postgres::open(connector, pool, allow_fsync_off, dialect, schema).await?;
                 Inner::Postgres(Box::new(opened))
             }
         };
@@ -255,6 +264,8 @@ pub(crate) struct TxState {
     pub(crate) again: bool,
     /// The connection broke.
     pub(crate) broken: bool,
+    /// It broke by saying nothing for too long.
+    pub(crate) silent: bool,
 }
 
 impl<'c> Tx<'c> {
@@ -440,16 +451,6 @@ impl<'c> Tx<'c> {
 }
 
 impl TxState {
-    fn postgres_error(&mut self, error: tokio_postgres::Error) -> DbError {
-        // A server that has become a standby: a new connection finds the primary.
-        let read_only = error.code() == Some(&tokio_postgres::error::SqlState::READ_ONLY_SQL_TRANSACTION);
-        self.broken |= read_only || crate::error::is_connection_error(&error);
-        if crate::postgres::is_stale_statement(&error) {
-            return DbError::Again;
-        }
-        error.into()
-    }
-
     /// What the writer has to do with the body's result: the result, or `None` for once more.
     pub(crate) fn judge<T, E: From<DbError> + 'static>(self, result: Result<T, E>) -> Option<Result<T, E>> {
         if self.again {

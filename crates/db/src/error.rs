@@ -8,9 +8,12 @@ use tokio_postgres::error::{Severity, SqlState};
 /// A failed statement, transaction or connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DbError {
-    /// Connection lost, pool exhausted, disk full, database read-only: the same request may well succeed later (503).
+    /// Connection lost, pool exhausted, database read-only: the same request may well succeed later (503).
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// No space is left for the database: the same request succeeds when there is some (503).
+    #[error("the database has no room: {0}")]
+    Full(String),
     /// A row that is still held was deleted, or a row that is gone was referred to.
     #[error("a foreign key does not allow it")]
     ForeignKey,
@@ -45,7 +48,9 @@ impl From<rusqlite::Error> for DbError {
             _ => {}
         }
         let words = match cause.extended_code & 0xff {
-            ffi::SQLITE_FULL => "no space left for the SQLite file",
+            ffi::SQLITE_FULL => {
+                return Self::Full(format!("no space left for the SQLite file (SQLite {})", cause.extended_code));
+            }
             ffi::SQLITE_IOERR => "reading or writing the SQLite file failed",
             ffi::SQLITE_READONLY => "the SQLite file is read-only",
             ffi::SQLITE_CANTOPEN => "the SQLite file can't be opened",
@@ -82,6 +87,9 @@ impl From<tokio_postgres::Error> for DbError {
         }
         if *state == SqlState::UNIQUE_VIOLATION {
             return Self::Unique(answer.constraint().unwrap_or_default().to_owned());
+        }
+        if *state == SqlState::DISK_FULL {
+            return Self::Full(format!("PostgreSQL {code}: {}", answer.message()));
         }
         if is_unavailable(code) {
             return Self::Unavailable(format!("PostgreSQL {code}: {}", answer.message()));

@@ -5,45 +5,137 @@ mod connect;
 mod shared;
 mod transaction;
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use futures::{TryStreamExt as _, future::try_join_all};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
-use self::{connect::Connector, shared::Shared};
+pub(crate) use self::connect::Connector;
+use self::shared::Shared;
 use crate::{
     dialect::Dialect,
+    engine::TxState,
     error::DbError,
     migrate::{self, Schema},
     value::Value,
 };
 
-/// How long a request waits for a free connection, and for a new one to be made.
-const WAIT: Duration = Duration::from_secs(10);
 /// Statements of one transaction that are sent before the first is answered.
 const PIPELINED: usize = 128;
 /// A read is tried so often when connections turn out to be broken.
 const READ_TRIES: u32 = 3;
+
+/// How long things are waited for. A server that hangs, or a firewall that has dropped a connection without a word, says nothing: the
+/// limits that the server itself holds end only what it still works on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a statement.
+    pub(crate) answer: Duration,
+}
+
+impl Patience {
+    /// The longest wait for a connection: free or new.
+    const CONNECT: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(answer: Duration) -> Self {
+        Self { answer: answer.max(Duration::from_millis(300)) }
+    }
+
+    /// For a point read, and at most for a connection.
+    pub(crate) fn short(self) -> Duration {
+        self.answer / 3
+    }
+
+    /// For `BEGIN`, which a server that lives answers at once: whoever finds a lost connection gives its place in the pool back before
+    /// those who wait for it lose patience.
+    pub(crate) fn begin(self) -> Duration {
+        self.answer / 6
+    }
+
+    /// For a free or a new connection.
+    pub(crate) fn connect(self) -> Duration {
+        self.short().min(Self::CONNECT)
+    }
+
+    /// For a lock.
+    pub(crate) fn lock(self) -> Duration {
+        self.answer / 2
+    }
+
+    /// For the word of the server that it has given a statement up itself.
+    pub(crate) fn silence(self) -> Duration {
+        self.answer + self.answer / 4
+    }
+}
+
+/// Why a statement failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What the server or the connection said.
+    Error(tokio_postgres::Error),
+    /// Nothing came for too long.
+    Silence,
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Failure> for DbError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Error(error) => error.into(),
+            Failure::Silence => no_answer(),
+        }
+    }
+}
+
+impl TxState {
+    /// What became of a statement on PostgreSQL.
+    pub(crate) fn postgres_error(&mut self, failure: Failure) -> DbError {
+        let error = match failure {
+            Failure::Error(error) => error,
+            Failure::Silence => {
+                (self.broken, self.silent) = (true, true);
+                return no_answer();
+            }
+        };
+        // A server that has become a standby: a new connection finds the primary.
+        let read_only = error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        self.broken |= read_only || crate::error::is_connection_error(&error);
+        if is_stale_statement(&error) {
+            return DbError::Again;
+        }
+        error.into()
+    }
+}
+
+pub(crate) fn no_answer() -> DbError {
+    DbError::Unavailable("PostgreSQL does not answer".to_owned())
+}
 
 /// The engine with a server.
 pub(crate) struct Postgres {
     pool: Pool,
     shared: Shared,
     connector: Connector,
+    patience: Patience,
     dialect: Dialect,
 }
 
 impl Postgres {
     pub(crate) async fn open(
-        url: &str,
+        connector: Connector,
         connections: usize,
         allow_fsync_off: bool,
-        ca_certificates: &[u8],
         dialect: Dialect,
         schema: Schema,
     ) -> Result<Self, DbError> {
-        let connector = Connector::new(url, ca_certificates)?;
+        let patience = connector.patience();
         let (mut client, task) = connector.connect_to_any().await?;
         connect::check_server(&client, allow_fsync_off).await?;
         migrate::postgres(&mut client, &dialect, schema).await?;
@@ -61,12 +153,12 @@ impl Postgres {
         );
         let pool = Pool::builder(manager)
             .max_size(connections - shared)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(WAIT))
+            .wait_timeout(Some(patience.connect()))
+            .create_timeout(Some(patience.connect()))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Internal(format!("the connection pool: {error}")))?;
-        Ok(Self { pool, shared: Shared::new(connector.clone(), shared), connector, dialect })
+        Ok(Self { pool, shared: Shared::new(connector.clone(), shared), connector, patience, dialect })
     }
 
     /// One statement over a shared connection.
@@ -92,10 +184,16 @@ impl Postgres {
             let client = self.client().await?;
             match client.rows(&text, params).await {
                 Ok(rows) => return Ok(rows),
-                Err(error) => {
+                Err(Failure::Silence) => {
+                    client.close();
+                    self.drop_idle();
+                    return Err(no_answer());
+                }
+                Err(Failure::Error(error)) => {
                     let broken = crate::error::is_connection_error(&error);
                     if broken {
                         client.close();
+                        self.drop_idle();
                     }
                     if tries_left == 0 || !(broken || is_stale_statement(&error)) {
                         return Err(error.into());
@@ -106,7 +204,13 @@ impl Postgres {
     }
 
     async fn client(&self) -> Result<PooledClient, DbError> {
-        self.pool.get().await.map(PooledClient).map_err(pool_error)
+        let client = self.pool.get().await.map_err(pool_error)?;
+        Ok(PooledClient { client, patience: self.patience })
+    }
+
+    /// When one connection is lost, those that nobody uses probably are too, and would each have to be found out by a request.
+    fn drop_idle(&self) {
+        self.pool.retain(|_, _| false);
     }
 
     /// # Errors
@@ -122,16 +226,54 @@ impl Postgres {
 }
 
 /// A connection of the pool, with statements prepared once per connection.
-pub(crate) struct PooledClient(deadpool_postgres::Object);
+pub(crate) struct PooledClient {
+    client: deadpool_postgres::Object,
+    patience: Patience,
+}
 
 impl PooledClient {
-    pub(crate) async fn rows(
+    pub(crate) async fn rows(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Failure> {
+        self.in_time(self.rows_now(sql, params)).await
+    }
+
+    pub(crate) async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, Failure> {
+        self.in_time(self.execute_now(sql, params)).await
+    }
+
+    /// A statement without parameters and rows: `COMMIT` and the like.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Failure> {
+        self.in_time(self.client.batch_execute(sql)).await
+    }
+
+    /// Begins a transaction. A server that lives answers that at once, so a lost connection is found out soon.
+    pub(crate) async fn begin(&self) -> Result<(), Failure> {
+        match timeout(self.patience.begin(), self.client.batch_execute("BEGIN")).await {
+            Ok(begun) => Ok(begun?),
+            Err(_) => Err(Failure::Silence),
+        }
+    }
+
+    pub(crate) fn cancel_token(&self) -> tokio_postgres::CancelToken {
+        self.client.cancel_token()
+    }
+
+    async fn in_time<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Failure> {
+        match timeout(self.patience.silence(), statement).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Failure::Silence),
+        }
+    }
+
+    async fn rows_now(
         &self,
         sql: &str,
         params: &[Value<'_>],
     ) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
-        let statement = self.0.prepare_cached(sql).await?;
-        let rows = self.0.query_raw(&statement, params.iter().copied()).await;
+        let statement = self.client.prepare_cached(sql).await?;
+        let rows = self.client.query_raw(&statement, params.iter().copied()).await;
         let rows = match rows {
             Ok(rows) => rows.try_collect().await,
             Err(error) => Err(error),
@@ -139,9 +281,9 @@ impl PooledClient {
         self.forget_stale(rows)
     }
 
-    pub(crate) async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, tokio_postgres::Error> {
-        let statement = self.0.prepare_cached(sql).await?;
-        let changed = self.0.execute_raw(&statement, params.iter().copied()).await;
+    async fn execute_now(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, tokio_postgres::Error> {
+        let statement = self.client.prepare_cached(sql).await?;
+        let changed = self.client.execute_raw(&statement, params.iter().copied()).await;
         self.forget_stale(changed)
     }
 
@@ -150,49 +292,43 @@ impl PooledClient {
         &self,
         sql: &str,
         lists: &[P],
-    ) -> Result<Vec<Vec<tokio_postgres::Row>>, tokio_postgres::Error> {
-        self.0.prepare_cached(sql).await?;
+    ) -> Result<Vec<Vec<tokio_postgres::Row>>, Failure> {
+        self.in_time(self.client.prepare_cached(sql)).await?;
         let mut answers = Vec::with_capacity(lists.len());
         for some in lists.chunks(PIPELINED) {
-            answers.extend(try_join_all(some.iter().map(|list| self.rows(sql, list.as_ref()))).await?);
+            let some = try_join_all(some.iter().map(|list| self.rows_now(sql, list.as_ref())));
+            answers.extend(self.in_time(some).await?);
         }
         Ok(answers)
     }
 
     /// [`Self::execute`] for each list; a bounded number is under way at a time.
-    pub(crate) async fn execute_each<'p, P: AsRef<[Value<'p>]>>(
-        &self,
-        sql: &str,
-        lists: &[P],
-    ) -> Result<u64, tokio_postgres::Error> {
+    pub(crate) async fn execute_each<'p, P: AsRef<[Value<'p>]>>(&self, sql: &str, lists: &[P]) -> Result<u64, Failure> {
         // One statement is prepared once, not once for each that is sent before the first is answered.
-        self.0.prepare_cached(sql).await?;
+        self.in_time(self.client.prepare_cached(sql)).await?;
         let mut changed = 0;
         for some in lists.chunks(PIPELINED) {
-            changed +=
-                try_join_all(some.iter().map(|list| self.execute(sql, list.as_ref()))).await?.into_iter().sum::<u64>();
+            let some = try_join_all(some.iter().map(|list| self.execute_now(sql, list.as_ref())));
+            changed += self.in_time(some).await?.into_iter().sum::<u64>();
         }
         Ok(changed)
     }
 
     /// Undoes the statement alone when it fails on a key; after other errors the transaction is lost anyway.
-    pub(crate) async fn execute_in_savepoint(
-        &self,
-        sql: &str,
-        params: &[Value<'_>],
-    ) -> Result<u64, tokio_postgres::Error> {
-        self.0.batch_execute("SAVEPOINT attempt").await?;
+    pub(crate) async fn execute_in_savepoint(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, Failure> {
+        self.batch("SAVEPOINT attempt").await?;
         match self.execute(sql, params).await {
             Ok(changed) => {
-                self.0.batch_execute("RELEASE attempt").await?;
+                self.batch("RELEASE attempt").await?;
                 Ok(changed)
             }
-            Err(error) => {
-                let key = error.code().is_some_and(|state| state.code().starts_with("23"));
-                if key {
-                    self.0.batch_execute("ROLLBACK TO attempt; RELEASE attempt").await?;
+            Err(failure) => {
+                if let Failure::Error(error) = &failure
+                    && error.code().is_some_and(|state| state.code().starts_with("23"))
+                {
+                    self.batch("ROLLBACK TO attempt; RELEASE attempt").await?;
                 }
-                Err(error)
+                Err(failure)
             }
         }
     }
@@ -201,14 +337,14 @@ impl PooledClient {
         if let Err(error) = &result
             && is_stale_statement(error)
         {
-            self.0.statement_cache.clear();
+            self.client.statement_cache.clear();
         }
         result
     }
 
     /// Closes the connection instead of giving it back.
     pub(crate) fn close(self) {
-        drop(deadpool_postgres::Object::take(self.0));
+        drop(deadpool_postgres::Object::take(self.client));
     }
 }
 
@@ -218,7 +354,7 @@ fn pool_error(error: PoolError) -> DbError {
         PoolError::Timeout(TimeoutType::Wait) => {
             DbError::Unavailable("all connections to PostgreSQL are in use".to_owned())
         }
-        PoolError::Timeout(_) => DbError::Unavailable("PostgreSQL does not answer".to_owned()),
+        PoolError::Timeout(_) => no_answer(),
         error => DbError::Unavailable(format!("the connection pool: {error}")),
     }
 }

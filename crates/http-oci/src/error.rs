@@ -113,6 +113,17 @@ impl ApiError {
         .inside(why)
     }
 
+    /// 503 as well, but whoever reads it learns what has to be done; to try again soon is of no use.
+    pub(crate) fn full(why: String) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNAVAILABLE",
+            "the registry has no space left for this: what is there can be pulled and deleted; try again when its operator has made room",
+        )
+        .header(header::RETRY_AFTER, HeaderValue::from_static("30"))
+        .inside(why)
+    }
+
     /// 500 without a word of what happened.
     pub(crate) fn internal(why: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "a fault of the registry; its log says more")
@@ -228,6 +239,7 @@ impl From<core::Error> for ApiError {
             E::TagImmutable(_) => Self::new(StatusCode::FORBIDDEN, "DENIED", message),
             E::Conflict(_) => Self::new(StatusCode::CONFLICT, "DENIED", message),
             E::Unavailable(why) => Self::unavailable(why),
+            E::Full(why) => Self::full(why),
             E::Refused(why) | E::Internal(why) => Self::internal(why),
         }
     }
@@ -292,7 +304,11 @@ mod tests {
 
     #[test]
     fn internals_stay_inside() {
-        for error in [core::Error::Internal("secret".into()), core::Error::Unavailable("secret".into())] {
+        for error in [
+            core::Error::Internal("secret".into()),
+            core::Error::Unavailable("secret".into()),
+            core::Error::Full("secret".into()),
+        ] {
             let response = ApiError::from(error).into_response(Some(&RequestId("r-1".into())));
             assert!(response.status().is_server_error());
             let body = text(response);

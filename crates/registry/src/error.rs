@@ -63,9 +63,12 @@ pub enum Error {
     /// A name that is taken, or in the trash.
     #[error("{0}")]
     Conflict(String),
-    /// Database or bucket can't be reached, or has no room: try again later.
+    /// Database or bucket can't be reached: try again later.
     #[error("the registry can't do this at the moment")]
     Unavailable(String),
+    /// No space is left in the bucket or the database; the words are for the log.
+    #[error("the registry has no space left for this")]
+    Full(String),
     /// The installation is not as it must be: words for the operator, at start only.
     #[error("{0}")]
     Refused(String),
@@ -78,6 +81,7 @@ impl From<DbError> for Error {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Unavailable(why) => Self::Unavailable(why),
+            DbError::Full(_) => Self::Full(error.to_string()),
             DbError::Refused(why) => Self::Refused(why),
             other => Self::Internal(other.to_string()),
         }
@@ -89,7 +93,8 @@ impl From<BlobError> for Error {
         match error {
             BlobError::Unavailable(why) => Self::Unavailable(why),
             BlobError::Refused(why) => Self::Refused(why),
-            BlobError::Full => Self::Unavailable("the bucket has no room".to_owned()),
+            BlobError::Full => Self::Full("the bucket has no room".to_owned()),
+            BlobError::NoMemory => Self::Unavailable(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

@@ -133,7 +133,7 @@ impl Core {
             } else {
                 match self.abandon(upload.repository, &upload.id).await {
                     Ok(()) | Err(Error::UploadUnknown | Error::UploadBusy) => {}
-                    Err(error @ Error::Unavailable(_)) => return Err(error),
+                    Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
                     // One whose state can't be read must not keep the others.
                     Err(error) => {
                         failed.get_or_insert(error);

@@ -12,10 +12,8 @@ use crate::drain::Drain;
 
 /// An own clock that is farther off the database's than this makes a node unready (invariant 9), in microseconds.
 pub const CLOCK_LIMIT: i64 = 5_000_000;
-/// How often the bucket is asked.
-const PROBE: Duration = Duration::from_secs(15);
-/// The bucket must have answered within this time.
-const REACHED: Duration = Duration::from_secs(60);
+/// The bucket must have answered one of so many probes.
+const PROBES: u32 = 4;
 /// What does not answer within this time does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An object that every bucket of ours holds.
@@ -30,15 +28,16 @@ struct Inner {
     buckets: Buckets,
     clock: Clock,
     drain: Drain,
+    probe: Duration,
     reached: Mutex<Instant>,
     told: Mutex<Vec<&'static str>>,
 }
 
 impl Health {
-    /// A node whose buckets were reached just now.
-    pub fn new(db: Db, buckets: Buckets, clock: Clock, drain: Drain) -> Self {
+    /// A node whose buckets were reached just now, and are asked again each `probe`.
+    pub fn new(db: Db, buckets: Buckets, clock: Clock, drain: Drain, probe: Duration) -> Self {
         let reached = Mutex::new(Instant::now());
-        Self(Arc::new(Inner { db, buckets, clock, drain, reached, told: Mutex::default() }))
+        Self(Arc::new(Inner { db, buckets, clock, drain, probe, reached, told: Mutex::default() }))
     }
 
     /// Asks the buckets from time to time, so that `/readyz` itself costs them nothing. Ends only by being dropped.
@@ -54,7 +53,7 @@ impl Health {
                     Err(_) => tracing::warn!(bucket = name, "the bucket does not answer"),
                 }
             }
-            tokio::time::sleep(PROBE).await;
+            tokio::time::sleep(self.0.probe).await;
         }
     }
 
@@ -71,7 +70,7 @@ impl Health {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => trouble.push("the database can't be reached"),
         }
-        if self.0.reached.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > REACHED {
+        if self.0.reached.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > self.0.probe * PROBES {
             trouble.push("the bucket can't be reached");
         }
         self.tell_once(&trouble);

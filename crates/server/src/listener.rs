@@ -8,6 +8,7 @@
 mod body;
 mod flow;
 mod guarded;
+mod quota;
 
 use std::convert::Infallible;
 use std::io;
@@ -35,6 +36,7 @@ use crate::drain::Drain;
 use crate::tls::Certificates;
 use flow::{Flow, Streams};
 use guarded::Guarded;
+use quota::Quota;
 
 /// The largest piece that is read from or written to a socket at once (architecture.md 3).
 const BUFFER_BYTES: usize = 1 << 20;
@@ -222,7 +224,7 @@ where
     R: Respond,
 {
     let limits = &terms.limits;
-    let idle = Duration::from_secs(limits.idle_seconds);
+    let quota = Quota::of(limits);
     let flow = Flow::new();
     let service = service_fn({
         let (flow, limit) = (Arc::clone(&flow), limits.header_bytes);
@@ -234,7 +236,7 @@ where
             let two_lengths = chunked && had_length == Some(true);
             // Where it can't be told, nothing may follow on this connection (RFC 9112, 6.1).
             let last = two_lengths || (chunked && had_length.is_none());
-            let request = request.map(|body| RequestBody::new(body, idle, begun.clone()));
+            let request = request.map(|body| RequestBody::new(body, quota, begun.clone()));
             let (responder, peer) = (responder.clone(), Peer { head_too_large, two_lengths, ..peer });
             async move {
                 let mut answer = responder.respond(request, peer).await;
@@ -248,7 +250,7 @@ where
     let builder = builder(limits, &flow);
     let io = TokioIo::new(Guarded::new(stream, Arc::clone(&flow), limits, Arc::clone(&terms.meter)));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-    let mut watch = flow.watch(idle);
+    let mut watch = flow.watch(quota.idle());
     let mut draining = false;
     loop {
         tokio::select! {

@@ -38,6 +38,7 @@ fn database_options(config: &Config) -> Result<Options, String> {
         allow_fsync_off: config.database.allow_fsync_off,
         clock_offset_micros: 0,
         ca_certificates: ca_certificates(config)?,
+        answer_within: Duration::from_secs(config.database.answer_seconds),
     })
 }
 
@@ -53,6 +54,7 @@ pub fn database_url(config: &Config) -> DatabaseUrl {
 /// The memory that bodies share.
 pub fn memory_budget(config: &Config) -> MemoryBudget {
     MemoryBudget::new(u32::try_from(config.limits.memory_mib).unwrap_or(u32::MAX))
+        .with_patience(Duration::from_secs(config.limits.memory_seconds))
 }
 
 /// Opens all buckets; an object storage is not asked yet.
@@ -77,6 +79,8 @@ pub async fn open_bucket(config: &Config, bucket: &config::Bucket, budget: Memor
         redirect: bucket.redirect,
         presign_lifetime: Duration::from_secs(bucket.presign_seconds),
         part_bytes: bucket.part_mib << 20,
+        part_timeout: Duration::from_secs(bucket.answer_seconds),
+        reserve_bytes: bucket.reserve_mib << 20,
         proxy: config.outgoing.proxy.clone(),
         ca_certificates: ca_certificates(config)?,
         ..BucketOptions::new(bucket_kind(config, bucket)?)
@@ -161,7 +165,9 @@ pub async fn open_core(config: &Config, db: Db, buckets: Buckets) -> Result<Core
 /// clients.
 pub fn core_words(error: &roadstead_registry::Error) -> String {
     match error {
-        roadstead_registry::Error::Unavailable(why) => format!("the bucket or the database can't be used: {why}"),
+        roadstead_registry::Error::Unavailable(why) | roadstead_registry::Error::Full(why) => {
+            format!("the bucket or the database can't be used: {why}")
+        }
         roadstead_registry::Error::Internal(why) => format!("internal error: {why}"),
         other => other.to_string(),
     }

@@ -286,6 +286,11 @@ impl FileWriter {
 
     fn append(&mut self, batch: Vec<Buffer>) -> Result<(), BlobError> {
         let file = self.file()?;
+        let bytes = batch.iter().map(|buffer| buffer.filled().len() as u64).sum();
+        // A file system that can't say (some network ones) says no room when it has none.
+        if !self.directory.has_room(&file, bytes).unwrap_or(true) {
+            return Err(BlobError::Full);
+        }
         for buffer in &batch {
             // Hashing first leaves the bytes in the processor's cache for the copy that writing is.
             self.hashes.update(buffer.filled());

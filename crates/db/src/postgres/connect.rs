@@ -16,28 +16,25 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::Patience;
 use crate::error::DbError;
-
-/// No transaction waits or idles longer, whatever became of its node.
-const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
-    SET idle_in_transaction_session_timeout = '60s'; SET default_transaction_isolation = 'read committed'; \
-    SET timezone = 'UTC'; SET client_min_messages = 'warning'";
 
 /// Makes connections.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
+    patience: Patience,
 }
 
 impl Connector {
-    pub(super) fn new(url: &str, ca_certificates: &[u8]) -> Result<Self, DbError> {
+    pub(crate) fn new(url: &str, ca_certificates: &[u8], patience: Patience) -> Result<Self, DbError> {
         let mut config = parse(url)?;
         config.application_name("roadstead");
         // Where several hosts are given (a pair with fail-over), only the one that takes writes will do.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(5));
+            config.connect_timeout(Duration::from_secs(5).min(patience.connect()));
         }
         // A server that vanished without a word is noticed within half a minute.
         config.keepalives_idle(Duration::from_secs(15));
@@ -47,7 +44,22 @@ impl Connector {
             config.tcp_user_timeout(Duration::from_secs(30));
         }
         let tls = MakeRustlsConnect::new(tls(config.get_ssl_mode(), ca_certificates)?);
-        Ok(Self { config, tls })
+        Ok(Self { config, tls, patience })
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// No transaction waits or idles longer, whatever became of its node.
+    fn session(&self) -> String {
+        let (lock, statement) = (self.patience.lock().as_millis(), self.patience.answer.as_millis());
+        format!(
+            "SET lock_timeout = {lock}; SET statement_timeout = {statement}; \
+             SET idle_in_transaction_session_timeout = {}; SET default_transaction_isolation = 'read committed'; \
+             SET timezone = 'UTC'; SET client_min_messages = 'warning'",
+            2 * statement
+        )
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -55,7 +67,18 @@ impl Connector {
     }
 
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-        connect(&self.config, self.tls.clone()).await
+        self.connect_with(&self.config).await
+    }
+
+    async fn connect_with(&self, config: &Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let (client, connection) = config.connect(self.tls.clone()).await?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to PostgreSQL ended");
+            }
+        });
+        client.batch_execute(&self.session()).await?;
+        Ok((client, task))
     }
 
     /// Also to a server that takes no writes, so that it can be refused with words of ours.
@@ -64,7 +87,7 @@ impl Connector {
         if config.get_hosts().len() < 2 {
             config.target_session_attrs(TargetSessionAttrs::Any);
         }
-        match connect(&config, self.tls.clone()).await {
+        match self.connect_with(&config).await {
             Ok(connected) => Ok(connected),
             Err(error) => Err(match DbError::from(error) {
                 DbError::Unavailable(words) if words.contains("peer certificate") => DbError::Refused(format!(
@@ -86,19 +109,8 @@ impl Connector {
 impl deadpool_postgres::Connect for Connector {
     fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let config = config.clone();
-        Box::pin(async move { connect(&config, self.tls.clone()).await })
+        Box::pin(async move { self.connect_with(&config).await })
     }
-}
-
-async fn connect(config: &Config, tls: MakeRustlsConnect) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-    let (client, connection) = config.connect(tls).await?;
-    let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to PostgreSQL ended");
-        }
-    });
-    client.batch_execute(SESSION).await?;
-    Ok((client, task))
 }
 
 /// Refuses, in words, a server that would lose what was acknowledged or can't hold it.

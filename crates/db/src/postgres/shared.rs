@@ -7,21 +7,17 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use futures::TryStreamExt as _;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Row, Statement};
 
-use super::{READ_TRIES, WAIT, connect::Connector, is_stale_statement};
+use super::{Connector, READ_TRIES, is_stale_statement, no_answer};
 use crate::{
     error::{DbError, is_connection_error},
     value::Value,
 };
-
-/// A point read that takes longer has lost its server: the connection is given up.
-const LOST: Duration = Duration::from_secs(30);
 
 pub(super) struct Shared {
     connector: Connector,
@@ -66,9 +62,15 @@ impl Shared {
         loop {
             tries_left -= 1;
             let client = slot.client(&self.connector).await?;
-            let Ok(result) = timeout(LOST, client.rows(sql, translated, params)).await else {
-                slot.forget(&client);
-                return Err(DbError::Unavailable("PostgreSQL does not answer".to_owned()));
+            // One that takes longer has lost its server.
+            let Ok(result) = timeout(self.connector.patience().short(), client.rows(sql, translated, params)).await
+            else {
+                // A new connection tells whether the server or only the way to it was lost; the others were made at the same time.
+                self.forget_all();
+                if tries_left == 0 {
+                    return Err(no_answer());
+                }
+                continue;
             };
             let error = match result {
                 Ok(rows) => return Ok(rows),
@@ -91,6 +93,12 @@ impl Shared {
             }
         }
     }
+
+    fn forget_all(&self) {
+        for slot in &self.slots {
+            *slot.client.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
 }
 
 impl Slot {
@@ -103,12 +111,12 @@ impl Slot {
         if let Some(client) = self.current() {
             return Ok(client);
         }
-        let no_answer = |_| DbError::Unavailable("PostgreSQL does not answer".to_owned());
-        let _connecting = timeout(WAIT, self.connecting.lock()).await.map_err(no_answer)?;
+        let wait = connector.patience().connect();
+        let _connecting = timeout(wait, self.connecting.lock()).await.map_err(|_| no_answer())?;
         if let Some(client) = self.current() {
             return Ok(client);
         }
-        let (client, task) = timeout(WAIT, connector.connect()).await.map_err(no_answer)??;
+        let (client, task) = timeout(wait, connector.connect()).await.map_err(|_| no_answer())??;
         let client = SharedClient { client, task, statements: RwLock::default() };
         // What writes here is a mistake, and is to show as it does on SQLite.
         client.client.batch_execute("SET default_transaction_read_only = on").await?;

@@ -7,7 +7,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_postgres::error::SqlState;
 
-use super::{PooledClient, Postgres, connect::Connector};
+use super::{Connector, Failure, PooledClient, Postgres, no_answer};
 use crate::{
     engine::{Connection, TRIES, Tx, too_many_tries},
     error::{DbError, is_connection_error},
@@ -32,6 +32,7 @@ impl Postgres {
             match self.attempt(input, body).await {
                 Attempt::Done(result) => return result,
                 Attempt::Broken(error) => {
+                    self.drop_idle();
                     reconnects += 1;
                     if reconnects == RECONNECTS {
                         return Err(error);
@@ -60,10 +61,13 @@ impl Postgres {
             Err(error) => return Attempt::Done(Err(error.into())),
         };
         let lease = Lease { client: Some(client), connector: self.connector.clone(), given_up: false };
-        if let Err(error) = lease.client().0.batch_execute("BEGIN").await {
-            let broken = is_connection_error(&error);
+        if let Err(failure) = lease.client().begin().await {
             lease.close();
-            let error = E::from(error.into());
+            let broken = match &failure {
+                Failure::Error(error) => is_connection_error(error),
+                Failure::Silence => true,
+            };
+            let error = E::from(failure.into());
             return if broken { Attempt::Broken(error) } else { Attempt::Done(Err(error)) };
         }
 
@@ -72,6 +76,12 @@ impl Postgres {
         let state = tx.state;
         let result = result.unwrap_or_else(|_| Err(DbError::Internal("a transaction panicked".to_owned()).into()));
         let verdict = state.judge(result);
+        if state.silent {
+            // Whoever asked has waited long enough; the next one gets a new connection.
+            lease.close();
+            self.drop_idle();
+            return Attempt::Done(verdict.unwrap_or_else(|| Err(no_answer().into())));
+        }
         if state.broken {
             lease.close();
             return match verdict {
@@ -123,16 +133,16 @@ impl Lease {
     async fn commit(mut self) -> Result<(), DbError> {
         // From here on a dropped future closes the connection: a rollback could not be told from a commit.
         self.given_up = true;
-        let Err(error) = self.client().0.batch_execute("COMMIT").await else {
+        let Err(failure) = self.client().batch("COMMIT").await else {
             // Given back to the pool.
             drop(self.client.take());
             return Ok(());
         };
         self.close();
-        let certain = error.code().is_some_and(|state| {
+        let certain = matches!(&failure, Failure::Error(error) if error.code().is_some_and(|state| {
             *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED
-        });
-        Err(match error.into() {
+        }));
+        Err(match failure.into() {
             DbError::Again if certain => DbError::Again,
             error @ (DbError::ForeignKey | DbError::Unique(_)) => error,
             error => DbError::Unavailable(format!("it is not known whether a transaction was committed: {error}")),
@@ -143,8 +153,8 @@ impl Lease {
     async fn roll_back(mut self) {
         self.given_up = true;
         let client = self.client();
-        let token = client.0.cancel_token();
-        if let Ok(Ok(())) = timeout(ROLLBACK, client.0.batch_execute("ROLLBACK")).await {
+        let token = client.cancel_token();
+        if let Ok(Ok(())) = timeout(ROLLBACK, client.batch("ROLLBACK")).await {
             drop(self.client.take());
             return;
         }

@@ -109,9 +109,12 @@ impl Thread {
             group.push(first);
             group.extend(queue.try_iter().take(GROUP - 1));
             let outcome = self.commit(&mut group);
-            for job in group.drain(..) {
+            // What is small may have room where all together have not: a delete must not fail for a push beside it.
+            let apart = group.len() > 1 && matches!(outcome, Err(DbError::Full(_)));
+            for mut job in group.drain(..) {
+                let own = if apart { self.commit(std::slice::from_mut(&mut job)) } else { outcome.clone() };
                 // The answer may be dropped here, and a destructor is a stranger's code.
-                let _ = catch_unwind(AssertUnwindSafe(|| job.answer(&outcome)));
+                let _ = catch_unwind(AssertUnwindSafe(|| job.answer(&own)));
             }
             self.checkpoints.after_commit(&self.connection);
         }
@@ -126,7 +129,7 @@ impl Thread {
             let _ = self.statement("ROLLBACK");
         }
         outcome.map_err(|error| match error {
-            error @ DbError::Unavailable(_) => error,
+            error @ (DbError::Unavailable(_) | DbError::Full(_)) => error,
             error => DbError::Unavailable(format!("the commit failed: {error}")),
         })
     }
@@ -146,8 +149,9 @@ impl Thread {
             self.statement("SAVEPOINT job")?;
             let verdict = job.run(&mut self.connection, &self.dialect, tries_left);
             if self.connection.is_autocommit() {
-                // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file.
-                return Err(DbError::Unavailable("SQLite rolled the transaction back".to_owned()));
+                // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file; the statement that met
+                // it has told its own job, and a full disk is the trouble that the others may get around.
+                return Err(DbError::Full("SQLite rolled the transaction back".to_owned()));
             }
             if verdict != Verdict::Keep {
                 self.statement("ROLLBACK TO job")?;

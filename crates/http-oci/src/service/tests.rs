@@ -51,6 +51,7 @@ impl World {
             allow_fsync_off: false,
             clock_offset_micros: 0,
             ca_certificates: Vec::new(),
+            answer_within: Options::ANSWER,
         };
         let db = Db::open(options).await.expect("a database");
         let kind = BucketKind::Directory { path: directory.path().join("bucket"), shared: false };

@@ -73,10 +73,12 @@ impl Core {
             epoch: claim.epoch,
             size: claim.size,
             length,
+            begun: state.clone(),
             state,
             appender: None,
             stop,
             broken: false,
+            full: false,
         })
     }
 
@@ -147,12 +149,16 @@ pub(super) struct Writer {
     /// Bytes that the row says are stored: the compare-and-set of the next save.
     size: i64,
     length: Option<u64>,
+    /// The state that the request began with: the most that its client may know of.
+    begun: UploadState,
     /// The state that the row holds.
     state: UploadState,
     appender: Option<Appender>,
     stop: CancellationToken,
     /// Storage or claim is lost: nothing more may be saved.
     broken: bool,
+    /// The bucket has no room.
+    full: bool,
 }
 
 impl Writer {
@@ -228,7 +234,9 @@ impl Writer {
 
     /// What an upload had stored may be gone from the bucket: then the client has to begin again.
     fn storage_failed(&mut self, error: BlobError) -> Error {
-        self.broken = true;
+        // Where only the memory for more is used up, what came so far is kept.
+        self.broken |= error != BlobError::NoMemory;
+        self.full |= error == BlobError::Full;
         match error {
             BlobError::Missing => Error::UploadUnknown,
             other => other.into(),
@@ -255,6 +263,9 @@ impl Writer {
     }
 
     async fn save(mut self) -> Result<u64> {
+        if self.full {
+            self.cut_back().await;
+        }
         if self.broken {
             self.release().await;
             return Ok(self.state.offset());
@@ -267,12 +278,33 @@ impl Writer {
                 Ok(state) => self.save_state(state, 0).await?,
                 Err(error) => {
                     let error = self.storage_failed(error);
+                    if self.full {
+                        self.cut_back().await;
+                    }
                     self.release().await;
                     return Err(error);
                 }
             },
         }
         Ok(self.state.offset())
+    }
+
+    /// On a full disk: lets go of all that this request brought. Its client was told of none of it, most clients begin anew, and what lay
+    /// there until the upload expires would keep others from having the room.
+    async fn cut_back(&mut self) {
+        self.appender = None;
+        let kept = self.begun.clone();
+        // The row says so first: it may never speak of bytes that are not there.
+        match self.save_state(kept, LEASE).await {
+            Ok(()) => {}
+            // Where the claim may be another node's by now, so is the file.
+            Err(Error::UploadBusy) => return,
+            Err(_) if !self.core.is_alone() => return,
+            Err(error) => tracing::warn!(%error, detail = ?error, "an upload without room stays as it was last saved"),
+        }
+        if let Err(error) = self.bucket.cut_back(&self.state).await {
+            tracing::warn!(%error, "what an upload stored last could not be removed");
+        }
     }
 
     /// Compare-and-set of the row; `lease` 0 gives the claim back.
@@ -323,6 +355,9 @@ impl Writer {
             }
             Err(FinishError::Blob(error)) => {
                 let error = self.storage_failed(error);
+                if self.full {
+                    self.cut_back().await;
+                }
                 self.release().await;
                 return Err(error);
             }

@@ -30,6 +30,8 @@ use crate::wiring;
 
 /// Connections of the listener for figures, which has a limit of its own: a busy node still answers its supervisor.
 const FIGURES_CONNECTIONS: u64 = 100;
+/// Descriptors that a node needs beside those of its clients.
+const OWN_FILES: u64 = 128;
 /// How long uploads that are cut off have to save what arrived.
 const SAVING: Duration = Duration::from_secs(10);
 /// How long the listener for figures has to end after everything else.
@@ -41,7 +43,7 @@ const LAST: Duration = Duration::from_secs(1);
 /// What kept it from starting, in words.
 pub async fn serve(config: Config) -> Result<(), String> {
     logs::start(&config.log);
-    raise_open_files(&config);
+    raise_open_files();
     let (mut signals, mut hang_up) = (Signals::new()?, listen_to(SignalKind::hangup())?);
     let node = tokio::select! {
         node = Node::start(&config) => node?,
@@ -124,7 +126,8 @@ impl Node {
         drain.watch(control.serve(services, drain.clone()));
 
         let metrics = Metrics::new(budget);
-        let health = Health::new(db, buckets, Clock::system(), drain.clone());
+        let probe = Duration::from_secs(config.bucket.probe_seconds);
+        let health = Health::new(db, buckets, Clock::system(), drain.clone(), probe);
         let front = Front::new(Parts {
             oci: OciService::new(core.clone(), access.clone(), wiring::api_settings(config)),
             access,
@@ -135,14 +138,15 @@ impl Node {
             log_requests: config.log.access,
         });
         let meter = Arc::new(metrics);
-        let terms = Terms::new(&config.limits, meter.clone(), drain.clone());
+        let limits = Limits { connections: within_open_files(config.limits.connections), ..config.limits.clone() };
+        let terms = Terms::new(&limits, meter.clone(), drain.clone());
 
         // Answers until everything else has ended: who watches the node sees that it drains.
         let figures_end = Drain::new();
         let figures = match config.metrics.listen {
             Some(address) => {
                 let (address, listener) = open(&[address])?.remove(0);
-                let limits = Limits { connections: FIGURES_CONNECTIONS, ..config.limits.clone() };
+                let limits = Limits { connections: limits.connections.min(FIGURES_CONNECTIONS), ..limits.clone() };
                 let terms = Terms::new(&limits, meter, figures_end.clone());
                 figures_end.watch(listener::serve(listener, None, front.door(Doors::Metrics), terms));
                 Some(address)
@@ -259,17 +263,28 @@ impl Signals {
 }
 
 /// Each connection and each layer that is read needs a descriptor; the usual limit of 1024 is for programs without many.
-fn raise_open_files(config: &Config) {
+fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
         tracing::warn!(%error, "the limit of open files can't be raised");
     }
-    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if now < config.limits.connections.saturating_mul(2) {
-        tracing::warn!(open_files = now, "the limit of open files is lower than twice limits.connections");
+}
+
+/// As many connections as are wanted and there are descriptors for: one for the client, one for the layer that it reads or writes, and a
+/// rest for the database. Idle clients could otherwise keep the database from opening its files.
+fn within_open_files(wanted: u64) -> u64 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = (files - OWN_FILES.min(files / 2)) / 2;
+    if most < wanted {
+        tracing::warn!(
+            open_files = files,
+            connections = most.max(1),
+            "the limit of open files is low: fewer connections are taken at one time than limits.connections says"
+        );
     }
+    wanted.min(most.max(1))
 }
 
 #[cfg(test)]

@@ -163,6 +163,8 @@ settings! {
             "The database. Without it: SQLite in `DATA_DIR/roadstead.db`. In a PostgreSQL address `sslmode=verify-full` asks for TLS and checks the server's certificate.";
         pool: u64 = "16", number(1..=1000),
             "Connections to PostgreSQL that a node holds at most.";
+        answer_seconds: u64 = "30", number(1..=3600),
+            "Seconds after which a statement that PostgreSQL has not answered is given up and its request answered with 503. Waiting for a lock ends after half of it, waiting for a connection after a third (10 seconds at most).";
         allow_fsync_off: bool = "false", yes_or_no(),
             "Start although the PostgreSQL server runs with `fsync` off, where a power cut loses pushes that were acknowledged. For tests only.";
     }
@@ -201,6 +203,12 @@ settings! {
             "Seconds that a presigned address lives.";
         part_mib: u64 = "16", number(5..=1024),
             "Size of a part of a multipart upload in MiB. An upload in progress uses about this much memory on a node.";
+        answer_seconds: u64 = "40", number(1..=3600),
+            "Seconds within which the object storage has to carry a request out, tries again included; then its client gets 503. It must be enough for a part over your line. A download ends when no byte comes for so long.";
+        probe_seconds: u64 = "15", number(1..=3600),
+            "Seconds between two looks whether the buckets answer; that of the default bucket counts for all. `/readyz` says that they can't be reached when none has answered for four times as long.";
+        reserve_mib: u64 = "64", number(0..=1_048_576),
+            "MiB that pushes leave free on the disk of a `directory`, but never more than a sixteenth of the disk: deletes, and what else the database has to write, still have room when pushes get 503.";
     }
     tls Tls "Certificates of the listeners. Both files are read again when they change; a broken new one leaves the old in use." {
         certificate: Option<PathBuf> = "", optional(path()),
@@ -217,8 +225,10 @@ settings! {
             "Seconds after which a connection without a request is closed. More than a load balancer in front waits.";
         idle_seconds: u64 = "60", number(1..=3600),
             "Seconds without a byte after which a slow sender's upload is broken off and a slow reader's connection closed.";
+        bytes_per_second: u64 = "128", number(0..=1_048_576),
+            "Bytes a second that a client has to send of a body, or to take of an answer, at least: one that is waited for `idle_seconds` altogether without so many for each of them is treated as if it had sent or taken nothing. 0 for no such limit.";
         connections: u64 = "10000", number(1..=1_000_000),
-            "Connections open at one time; further ones wait. About twice as many file descriptors are needed.";
+            "Connections open at one time; further ones wait. Twice as many file descriptors are needed: where the system allows fewer, fewer connections are taken.";
         http2_streams: u64 = "256", number(1..=10_000),
             "Requests at one time on one HTTP/2 connection.";
         http2_window_bytes: u64 = "1048576", number(65_535..=1_073_741_824),
@@ -235,6 +245,8 @@ settings! {
             "Hours without a byte after which an unfinished upload is removed.";
         memory_mib: u64 = "512", number(32..=1_048_576),
             "MiB that bodies of pushes and pulls may use together; when they are used up, further ones wait.";
+        memory_seconds: u64 = "20", number(1..=3600),
+            "Seconds that a body waits for memory before its request is answered with 503.";
         drain_seconds: u64 = "60", number(0..=86_400),
             "Seconds that running requests have to finish after SIGTERM. Saving what arrived of cut uploads takes up to 10 more: give your supervisor more than both before it kills.";
     }

@@ -1,23 +1,19 @@
 //! Bodies of requests and answers, with their clocks.
 
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use super::flow::Begun;
+use super::quota::{Quota, Waiting};
 
-/// The body of a request. So many seconds without a byte, while somebody waits for one, break it off.
+/// The body of a request. Too many seconds with too few bytes, while somebody waits for them, break it off.
 pub struct RequestBody {
     incoming: Incoming,
-    idle: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    waiting: Waiting,
     _begun: Begun,
 }
 
@@ -27,14 +23,14 @@ pub enum RequestBodyError {
     /// The client went away or broke the protocol.
     #[error("the body of the request broke off: {0}")]
     Broken(#[from] hyper::Error),
-    /// Nothing came for too long (`limits.idle_seconds`).
-    #[error("the client sent nothing for {0} seconds")]
+    /// Nothing, or too little of it, came for too long (`limits.idle_seconds`, `limits.bytes_per_second`).
+    #[error("the client sent nothing for {0} seconds, or too little for as long")]
     Idle(u64),
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, idle: Duration, begun: Begun) -> Self {
-        Self { incoming, idle, sleep: None, waiting: false, _begun: begun }
+    pub(super) fn new(incoming: Incoming, quota: Quota, begun: Begun) -> Self {
+        Self { incoming, waiting: Waiting::new(quota), _begun: begun }
     }
 }
 
@@ -48,16 +44,12 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) {
-            this.waiting = false;
+            let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+            this.waiting.moved(bytes as u64);
             return Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::Broken)));
         }
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.idle)));
-        if !this.waiting {
-            this.waiting = true;
-            sleep.as_mut().reset(Instant::now() + this.idle);
-        }
-        ready!(sleep.as_mut().poll(context));
-        Poll::Ready(Some(Err(RequestBodyError::Idle(this.idle.as_secs()))))
+        ready!(this.waiting.poll(context));
+        Poll::Ready(Some(Err(RequestBodyError::Idle(this.waiting.quota().idle().as_secs()))))
     }
 
     fn is_end_stream(&self) -> bool {

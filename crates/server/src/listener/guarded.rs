@@ -1,7 +1,7 @@
 //! The socket of a connection with clocks and bounds.
 //!
 //! Reading: a request's headers must come within their time and size, and a connection that does nothing is closed.
-//! Writing: a client that takes nothing for the idle time is closed. While a request runs, reading has no clock here:
+//! Writing: a client that takes nothing, or too little, for the idle time is closed. While a request runs, reading has no clock here:
 //! its body has one of its own.
 
 use std::future::Future as _;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Meter;
 use super::flow::Flow;
+use super::quota::{Quota, Waiting};
 use crate::config::Limits;
 
 const HTTP2_PREFACE: &[u8; 4] = b"PRI ";
@@ -32,12 +33,11 @@ pub(super) struct Guarded<S> {
     head_limit: u64,
     head_time: Duration,
     keep_alive: Duration,
-    idle: Duration,
     start: ([u8; 4], usize),
     phase: Phase,
     seen: u64,
     read_clock: Clock,
-    write_clock: Clock,
+    taking: Waiting,
     lingering: Option<Instant>,
     progress: Instant,
 }
@@ -80,12 +80,11 @@ impl<S> Guarded<S> {
             head_limit: limits.header_bytes,
             head_time: Duration::from_secs(limits.header_seconds),
             keep_alive: Duration::from_secs(limits.keep_alive_seconds),
-            idle: Duration::from_secs(limits.idle_seconds),
             start: ([0; 4], 0),
             phase: Phase::Idle { since: Instant::now() },
             seen: 0,
             read_clock: Clock::default(),
-            write_clock: Clock::default(),
+            taking: Waiting::new(Quota::of(limits)),
             lingering: None,
             progress: Instant::now(),
         }
@@ -127,15 +126,14 @@ impl<S> Guarded<S> {
         };
     }
 
-    /// Without progress until the deadline the connection ends.
+    /// The client takes nothing at the moment: for too long, and the connection ends.
     fn stuck<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = self.write_clock.deadline.unwrap_or_else(|| Instant::now() + self.idle);
-        ready!(self.write_clock.poll(deadline, context));
+        ready!(self.taking.poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")))
     }
 
     fn wrote(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
-        self.write_clock.deadline = None;
+        self.taking.moved(*result.as_ref().unwrap_or(&0) as u64);
         if let Ok(bytes) = result {
             self.meter.sent(bytes as u64);
             if bytes >= PING_BYTES {
@@ -224,7 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_flush(context) {
             Poll::Pending => this.stuck(context),
-            done => done,
+            done => {
+                this.taking.moved(0);
+                done
+            }
         }
     }
 

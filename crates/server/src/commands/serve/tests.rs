@@ -11,6 +11,8 @@ use crate::commands::{Command, Outcome};
 use crate::config::Sources;
 use crate::control;
 
+const PROBE: Duration = Duration::from_secs(15);
+
 fn config(directory: &TempDir, more: &[(&'static str, &str)]) -> Config {
     let path = directory.path().join("data").display().to_string();
     let mut flags = vec![("listen", "127.0.0.1:0".to_owned()), ("data_dir", path)];
@@ -158,11 +160,11 @@ async fn a_node_that_drains_or_has_a_wrong_clock_is_not_ready() {
     let db = wiring::open_database(&config).await.expect("a database");
     let buckets = wiring::open_buckets(&config, &wiring::memory_budget(&config)).await.expect("a bucket");
     let drain = Drain::new();
-    let right = Health::new(db.clone(), buckets.clone(), Clock::system(), drain.clone());
+    let right = Health::new(db.clone(), buckets.clone(), Clock::system(), drain.clone(), PROBE);
     assert!(right.trouble().await.is_empty());
     for seconds in [6, -6] {
         let clock = Clock::new(move || Clock::system().micros() + seconds * 1_000_000);
-        let wrong = Health::new(db.clone(), buckets.clone(), clock, Drain::new());
+        let wrong = Health::new(db.clone(), buckets.clone(), clock, Drain::new(), PROBE);
         assert_eq!(wrong.trouble().await, ["this node's clock is more than 5 seconds off the database's"]);
     }
     drain.begin();
