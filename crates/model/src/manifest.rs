@@ -1,11 +1,11 @@
 //! Manifests: read just enough to know what they name. The exact bytes are kept beside, since digests need them.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+mod strict;
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use strict::{Filled, List, Members, Object, Unique};
 
 use crate::Digest;
 
@@ -22,6 +22,9 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 
 /// Most descriptors that one manifest may name. An index of 1,000 entries is in use (protocol.md F14).
 pub const MAX_DESCRIPTORS: usize = 20_000;
+
+/// Most annotations that a manifest may have of its own.
+pub const MAX_ANNOTATIONS: usize = 10_000;
 
 /// Why bytes are no manifest that can be accepted; the text is for the person who pushed it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,8 +140,8 @@ impl Manifest {
     /// Reads a manifest. `content_type` is the request's, without parameters.
     ///
     /// # Errors
-    /// Not a JSON object, a broken descriptor, a type that is not supported, or a `mediaType` that disagrees with
-    /// the Content-Type (protocol.md F1, F12, F13).
+    /// Not a JSON object, one that other parsers could read differently, a broken descriptor, a type that is not supported, or a
+    /// `mediaType` that disagrees with the Content-Type (protocol.md F1, F12, F13).
     pub fn read(body: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
         let unreadable = |why: String| ManifestError(format!("the manifest can't be read as JSON: {why}"));
         let text = str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
@@ -208,11 +211,25 @@ struct Raw {
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Object<RawDescriptor>>,
-    layers: Option<Vec<Object<RawDescriptor>>>,
-    blobs: Option<Vec<Object<RawDescriptor>>>,
-    manifests: Option<Vec<Object<RawDescriptor>>>,
+    layers: Option<List<Object<RawDescriptor>>>,
+    blobs: Option<List<Object<RawDescriptor>>>,
+    manifests: Option<List<Object<RawDescriptor>>>,
     subject: Option<Object<RawDescriptor>>,
     annotations: Option<Unique>,
+}
+
+impl Members for Raw {
+    const NAMES: &'static [&'static str] = &[
+        "schemaVersion",
+        "mediaType",
+        "artifactType",
+        "config",
+        "layers",
+        "blobs",
+        "manifests",
+        "subject",
+        "annotations",
+    ];
 }
 
 #[derive(Deserialize)]
@@ -225,9 +242,13 @@ struct RawDescriptor {
     #[serde(default)]
     size: i64,
     #[serde(default)]
-    urls: Option<Vec<String>>,
+    urls: Option<Filled>,
     #[serde(default)]
     platform: Option<Object<RawPlatform>>,
+}
+
+impl Members for RawDescriptor {
+    const NAMES: &'static [&'static str] = &["mediaType", "digest", "size", "urls", "platform"];
 }
 
 #[derive(Deserialize)]
@@ -238,6 +259,10 @@ struct RawPlatform {
     architecture: String,
     #[serde(default)]
     variant: Option<String>,
+}
+
+impl Members for RawPlatform {
+    const NAMES: &'static [&'static str] = &["os", "architecture", "variant"];
 }
 
 impl Raw {
@@ -268,7 +293,8 @@ impl Raw {
     fn has_nul(&self) -> bool {
         let nul = |text: &str| text.contains('\0');
         let descriptors = [&self.layers, &self.blobs, &self.manifests];
-        let descriptors = descriptors.into_iter().flatten().flatten().chain(&self.config).chain(&self.subject);
+        let descriptors = descriptors.into_iter().flatten().flat_map(|list| &list.0);
+        let descriptors = descriptors.chain(&self.config).chain(&self.subject);
         self.artifact_type.as_deref().is_some_and(nul)
             || descriptors.map(|descriptor| &descriptor.0).any(|descriptor| {
                 nul(&descriptor.media_type) || descriptor.platform.as_ref().is_some_and(|it| nul(&it.0.name()))
@@ -276,11 +302,14 @@ impl Raw {
     }
 
     fn edges(&self) -> Result<Vec<Edge>, ManifestError> {
+        fn all(list: &Option<List<Object<RawDescriptor>>>) -> &[Object<RawDescriptor>] {
+            list.as_ref().map_or(&[], |list| &list.0)
+        }
         let lists = [
             (Role::Config, self.config.as_slice()),
-            (Role::Layer, self.layers.as_deref().unwrap_or_default()),
-            (Role::Layer, self.blobs.as_deref().unwrap_or_default()),
-            (Role::Child, self.manifests.as_deref().unwrap_or_default()),
+            (Role::Layer, all(&self.layers)),
+            (Role::Layer, all(&self.blobs)),
+            (Role::Child, all(&self.manifests)),
             (Role::Subject, self.subject.as_slice()),
         ];
         if lists.iter().map(|(_, list)| list.len()).sum::<usize>() > MAX_DESCRIPTORS {
@@ -305,53 +334,8 @@ impl RawDescriptor {
             media_type: self.media_type.clone(),
             size: self.size,
             platform: self.platform.as_ref().map(|platform| platform.0.name()),
-            elsewhere: self.urls.as_ref().is_some_and(|urls| !urls.is_empty()) || is_foreign(&self.media_type),
+            elsewhere: self.urls.as_ref().is_some_and(|urls| urls.0) || is_foreign(&self.media_type),
         })
-    }
-}
-
-/// A JSON object. What serde derives would also take an array of the members in their order.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-            type Value = T;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(members))
-            }
-        }
-        deserializer.deserialize_map(Members(PhantomData)).map(Self)
-    }
-}
-
-/// Names and values, each name once.
-struct Unique(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = BTreeMap<String, String>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object of texts")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-                let mut unique = BTreeMap::new();
-                while let Some((name, value)) = members.next_entry::<String, String>()? {
-                    if unique.contains_key(&name) {
-                        return Err(A::Error::custom(format_args!("duplicate name {:?}", shorten(&name))));
-                    }
-                    unique.insert(name, value);
-                }
-                Ok(unique)
-            }
-        }
-        deserializer.deserialize_map(Members).map(Self)
     }
 }
 
@@ -426,6 +410,41 @@ mod tests {
         assert!(read("{}", Some("application/vnd.docker.distribution.manifest.v1+prettyjws")).is_err());
         let no_text = [format!(r#"{{"config":{CONFIG},"x":""#).as_bytes(), b"\xff\"}"].concat();
         assert!(Manifest::read(&no_text, None).is_err_and(|why| why.to_string().contains("utf-8")));
+    }
+
+    /// protocol.md F13: the bytes are kept, and a client's parser must not find other things in them than were checked here.
+    #[test]
+    fn f13_what_parsers_read_differently_is_refused() {
+        let plain = format!(r#"{{"mediaType":"{OCI_MANIFEST}","config":{CONFIG},"layers":[{CONFIG}]}}"#);
+        assert!(read(&plain, None).is_ok());
+        for (member, twin) in [
+            (r#""mediaType":"application/vnd.oci"#, r#""mediaType":"x","mediaType":"application/vnd.oci"#),
+            (r#""config":"#, r#""config":null,"config":"#),
+            (r#""layers":"#, r#""layers":[],"layers":"#),
+            (r#""layers":"#, r#""Layers":[],"layers":"#),
+            (r#""layers":"#, r#""layer\u017f":[],"layers":"#),
+            (r#""layers":"#, r#""bLobs":[],"layers":"#),
+            (r#""digest":"#, r#""Digest":"x","digest":"#),
+            (r#""digest":"#, r#""digest":"x","digest":"#),
+            (r#""size":"#, r#""\u0073ize":1,"size":"#),
+            (r#""size":"#, r#""platform":{"os":"a","OS":"b"},"size":"#),
+        ] {
+            let tricky = plain.replace(member, twin);
+            assert!(tricky != plain && read(&tricky, None).is_err(), "{tricky}");
+        }
+        let harmless = plain.replace(r#""layers":"#, r#""layer":1,"layer":2,"X":{"Config":1,"config":2},"layers":"#);
+        assert!(read(&harmless, None).is_ok());
+    }
+
+    /// Lists are bounded before they take memory.
+    #[test]
+    fn f14_what_is_too_long_is_refused() {
+        let layers = vec![CONFIG; MAX_DESCRIPTORS + 1].join(",");
+        assert!(read(&format!(r#"{{"config":{CONFIG},"layers":[{layers}]}}"#), None).is_err());
+        let list = |count| (0..count).map(|n| format!(r#""a{n}":"""#)).collect::<Vec<_>>().join(",");
+        let with = |count| format!(r#"{{"config":{CONFIG},"annotations":{{{}}}}}"#, list(count));
+        assert!(read(&with(MAX_ANNOTATIONS), None).is_ok());
+        assert!(read(&with(MAX_ANNOTATIONS + 1), None).is_err());
     }
 
     #[test]
