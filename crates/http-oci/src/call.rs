@@ -54,9 +54,10 @@ impl Call<'_> {
         Query::new(self.parts.uri.query())
     }
 
-    /// A header as text; `None` when it is not there or no text.
+    /// A header as text; `None` when it is not there, no text, or there twice.
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
-        self.parts.headers.get(name)?.to_str().ok()
+        let mut all = self.parts.headers.get_all(name).iter();
+        all.next()?.to_str().ok().filter(|_| all.next().is_none())
     }
 
     pub(crate) fn is_head(&self) -> bool {

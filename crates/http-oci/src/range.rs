@@ -7,7 +7,7 @@ const MAX_PARTS: usize = 1024;
 
 /// What a GET with a `Range` header gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Selection {
+pub enum Selection {
     /// 200 and everything: no `Range`, another unit than bytes, or a header that makes no sense.
     Whole,
     /// 206 with these bytes.
@@ -22,7 +22,7 @@ pub(crate) enum Selection {
 ///
 /// `b-a` with a < b is answered as unsatisfiable (the conformance program asks for `500-0`), although RFC 9110 would let it be ignored.
 /// An empty blob is answered whole: clients that resume ask `bytes=0-` of everything.
-pub(crate) fn select(header: Option<&str>, size: u64) -> Selection {
+pub fn select(header: Option<&str>, size: u64) -> Selection {
     let Some(header) = header else { return Selection::Whole };
     let Some((unit, list)) = header.split_once('=') else { return Selection::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") || size == 0 {
@@ -73,45 +73,46 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// `Content-Range` of an answer: `bytes a-b/size`.
-pub(crate) fn content_range(range: &Range<u64>, size: u64) -> String {
+pub fn content_range(range: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))
 }
 
 /// `Range` of an answer about an upload: `0-N` with the index of the last byte, `0-0` for an empty one, never `bytes=` (protocol.md D6, D8:
 /// docker takes the layer's size from it).
-pub(crate) fn stored_range(stored: u64) -> String {
+pub fn stored_range(stored: u64) -> String {
     format!("0-{}", stored.saturating_sub(1))
 }
 
 /// A `Content-Range` of a request that makes no sense (416, protocol.md D7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// Where a chunk says it goes: first byte and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Chunk {
+pub struct Chunk {
     /// Index of its first byte.
-    pub(crate) start: u64,
+    pub start: u64,
     /// Bytes.
-    pub(crate) length: u64,
+    pub length: u64,
 }
 
 impl Chunk {
     /// Index of first and last byte, as the core wants them; `None` for a chunk without bytes.
-    pub(crate) fn inclusive(self) -> Option<(u64, u64)> {
+    pub fn inclusive(self) -> Option<(u64, u64)> {
         (self.length > 0).then(|| (self.start, self.start + (self.length - 1)))
     }
 }
 
 /// Reads the `Content-Range` of a chunk: `a-b`, leniently also `bytes a-b`, `bytes=a-b` and either with `/total` (distribution #3496).
 /// An empty chunk is written `a-(a-1)`, also `0--1`.
-pub(crate) fn chunk(header: &str) -> Result<Chunk, Malformed> {
+pub fn chunk(header: &str) -> Result<Chunk, Malformed> {
     let text = header.trim();
     let text = match text.get(..5) {
         Some(unit) if unit.eq_ignore_ascii_case("bytes") => text[5..].trim_start_matches([' ', '=']),
         _ => text,
     };
-    let text = text.split_once('/').map_or(text, |(range, _)| range).trim();
+    let (text, total) =
+        text.split_once('/').map_or((text, "*"), |(range, total)| (range.trim_end(), total.trim_start()));
     let (first, last) = text.split_once('-').ok_or(Malformed)?;
     let exact = |text: &str| {
         if text.bytes().all(|c| c.is_ascii_digit()) {
@@ -125,6 +126,10 @@ pub(crate) fn chunk(header: &str) -> Result<Chunk, Malformed> {
         return if start == 0 { Ok(Chunk { start, length: 0 }) } else { Err(Malformed) };
     }
     let end = exact(last.trim())?.checked_add(1).ok_or(Malformed)?;
+    // A whole that ends before its part is no whole (RFC 9110 14.4).
+    if total != "*" && exact(total)? < end {
+        return Err(Malformed);
+    }
     let length = end.checked_sub(start).ok_or(Malformed)?;
     Ok(Chunk { start, length })
 }
@@ -176,9 +181,23 @@ mod tests {
         for empty in ["0--1", "10-9"] {
             assert_eq!(chunk(empty).map(|c| (c.length, c.inclusive())), Ok((0, None)), "{empty}");
         }
-        for wrong in
-            ["", "-", "1", "a-b", "5-2", "-5", "5-", "0-18446744073709551615", "bytes", "1-2-3", "+1-2", "5--1"]
-        {
+        for wrong in [
+            "",
+            "-",
+            "1",
+            "a-b",
+            "5-2",
+            "-5",
+            "5-",
+            "0-18446744073709551615",
+            "bytes",
+            "1-2-3",
+            "+1-2",
+            "5--1",
+            "0-9/9",
+            "0-9/x",
+            "0-9/",
+        ] {
             assert_eq!(chunk(wrong), Err(Malformed), "{wrong}");
         }
     }

@@ -146,9 +146,11 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Incoming) -> Result<Respo
     }
 }
 
-/// A header that is no text is one that no scheme knows.
+/// A header that is no text is one that no scheme knows, and so are two of them: who stands in front may have looked at the other one.
 fn authorization(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or("unreadable"))
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let first = all.next()?;
+    Some(first.to_str().ok().filter(|_| all.next().is_none()).unwrap_or("unreadable"))
 }
 
 #[cfg(test)]

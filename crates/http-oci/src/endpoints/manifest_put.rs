@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response, StatusCode, header};
 use roadstead_access::Action;
 use roadstead_model::{Digest, Reference, RepositoryName, Tag};
-use roadstead_registry::ManifestPush;
+use roadstead_registry::{Error, ManifestPush};
 
 use crate::{
     answer::{Answer, SUBJECT, TAG},
@@ -30,6 +30,10 @@ pub(crate) async fn put(
 ) -> Result<Response<Body>, ApiError> {
     let (place, gate) = call.enter(Action::Push, name).await?;
     let asked = asked_tags(call)?;
+    if call.parts.headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
+        let message = "the request has two Content-Types".to_owned();
+        return Err(Error::ManifestInvalid(message).into());
+    }
     let limit = call.settings().manifest_bytes;
     let collected = body.collect(limit, MOST_TIME, &call.shared.room).await;
     let body = collected.map_err(|error| error.into_answer("manifest", limit))?;

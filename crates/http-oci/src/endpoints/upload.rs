@@ -47,6 +47,16 @@ pub(crate) fn failed(name: &RepositoryName, id: &str, error: Error, ranged: bool
     }
 }
 
+/// The digest that the request names, if it names one. Two different ones are none: a proxy may have looked at the other (D11).
+pub(crate) fn named_digest(call: &Call<'_>) -> Result<Option<Digest>, ApiError> {
+    let query = call.query();
+    let Some(digest) = query.filled("digest") else { return Ok(None) };
+    if query.all("digest").any(|other| other != digest) {
+        return Err(ApiError::digest("the request names two digests"));
+    }
+    Ok(Some(digest.parse()?))
+}
+
 /// 416 with what is stored (D7, D13).
 pub(crate) fn out_of_range(name: &RepositoryName, id: &str, stored: u64, message: String) -> ApiError {
     whereabouts(ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", message), name, id, stored)
@@ -67,8 +77,10 @@ pub(crate) async fn chunk(
     id: &str,
     length: Option<u64>,
 ) -> Result<Option<Chunk>, ApiError> {
-    let Some(value) = call.parts.headers.get(header::CONTENT_RANGE) else { return Ok(None) };
-    let message = match value.to_str().map_err(|_| range::Malformed).and_then(range::chunk) {
+    if !call.parts.headers.contains_key(header::CONTENT_RANGE) {
+        return Ok(None);
+    }
+    let message = match call.header(header::CONTENT_RANGE).ok_or(range::Malformed).and_then(range::chunk) {
         // The core is not told of an empty range, so it is checked here.
         Ok(chunk) if chunk.length == 0 => {
             let stored = call.core().upload_status(gate, id).await?.stored;

@@ -19,8 +19,7 @@ pub(crate) async fn post(call: &Call<'_>, name: &RepositoryName, body: Incoming)
     {
         return Ok(upload::created(name, &digest));
     }
-    if let Some(digest) = query.filled("digest") {
-        let digest = digest.parse()?;
+    if let Some(digest) = upload::named_digest(call)? {
         call.core().upload_whole(&gate, &place, &digest, body.into_core()).await?;
         return Ok(upload::created(name, &digest));
     }

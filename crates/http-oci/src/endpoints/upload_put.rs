@@ -2,7 +2,7 @@
 
 use http::Response;
 use roadstead_access::Action;
-use roadstead_model::{Digest, RepositoryName};
+use roadstead_model::RepositoryName;
 
 use super::upload;
 use crate::{body::Body, call::Call, error::ApiError, incoming::Incoming};
@@ -14,9 +14,8 @@ pub(crate) async fn put(
     body: Incoming,
 ) -> Result<Response<Body>, ApiError> {
     let (_, gate) = call.enter(Action::Push, name).await?;
-    let digest = call.query().filled("digest");
+    let digest = upload::named_digest(call)?;
     let digest = digest.ok_or_else(|| ApiError::digest("the last request of an upload needs ?digest="))?;
-    let digest: Digest = digest.parse()?;
     let chunk = upload::chunk(call, name, &gate, id, body.length).await?;
     let range = chunk.and_then(|chunk| chunk.inclusive());
     let finished = call.core().finish_upload(&gate, id, &digest, range, body.into_core()).await;
