@@ -9,7 +9,7 @@ use roadstead_model::{DigestError, NameError};
 use roadstead_registry as core;
 use serde_json::{Value, json};
 
-use crate::{body::Body, incoming::CollectError, origin::Origin, route::RouteError};
+use crate::{answer, body::Body, incoming::CollectError, origin::Origin, route::RouteError};
 
 /// The id of the request in the server's log: put it into the extensions of the request and errors of the server name it.
 #[derive(Clone, Debug)]
@@ -157,6 +157,13 @@ impl ApiError {
         }
         response
     }
+}
+
+/// An answer in the form of all errors (protocol.md L1) to a request that is refused before it gets to this service.
+pub fn refusal(status: StatusCode, code: &'static str, message: &str) -> Response<Body> {
+    let mut response = ApiError::new(status, code, message).into_response(None);
+    answer::complete(&mut response, false);
+    response
 }
 
 impl CollectError {

@@ -22,14 +22,14 @@ mod incoming;
 mod link;
 mod origin;
 mod query;
-mod range;
+pub mod range;
 pub mod route;
 mod service;
 mod warning;
 
 pub use body::Body;
-pub use error::RequestId;
+pub use error::{RequestId, refusal};
 pub use incoming::{DRAIN_BYTES, DRAIN_TIME};
-pub use origin::{Addressing, Connection, Naming, Origin};
+pub use origin::{Addressing, Connection, Naming, Origin, is_host};
 pub use service::{CallerLabel, OciService, Settings};
 pub use warning::warning;

@@ -213,6 +213,11 @@ fn host(text: &str, scheme: &str) -> Option<String> {
     Some(if port == usual { name.to_owned() } else { format!("{name}:{port}") })
 }
 
+/// Whether a text names a host as the `Host` header and an address have it: a name or an address, perhaps with a port.
+pub fn is_host(text: &str) -> bool {
+    host(text.strip_suffix(':').unwrap_or(text), "http").is_some()
+}
+
 fn without_port(host: &str) -> &str {
     match host.rfind(':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],

@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, TR
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
-use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId};
+use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, is_host, refusal};
 use roadstead_registry::{Core, Error};
 use tracing::Instrument as _;
 
@@ -75,7 +75,7 @@ impl Front {
 
     async fn answer(&self, request: Request<RequestBody>, peer: Peer, doors: Doors) -> Response<Body> {
         if let Some((status, words)) = misframed(&request, peer) {
-            let mut answer = plain(status, format!("{words}\n"));
+            let mut answer = refusal(status, "UNSUPPORTED", words);
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return answer;
         }
@@ -89,7 +89,7 @@ impl Front {
                 let connection = Connection { remote: peer.remote, tls: peer.tls };
                 self.0.oci.handle(request, connection).await
             }
-            _ => not_found(),
+            _ => refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing at this path"),
         }
     }
 
@@ -183,7 +183,7 @@ impl Strangers {
     }
 }
 
-/// What keeps a request from being understood, whatever it asks for; its connection is closed (RFC 9112, 3.2 and 6.1).
+/// What keeps a request from being understood, whatever it asks for; its connection is closed (RFC 9112, 3.2 and 6.1; RFC 9113, 8.3.1).
 fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'static str)> {
     if peer.head_too_large {
         return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large"));
@@ -197,11 +197,24 @@ fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'stati
     if let Some(coding) = codings.next()
         && !(coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none())
     {
-        return Some((StatusCode::NOT_IMPLEMENTED, "the only Transfer-Encoding that is understood is `chunked`"));
+        return Some((StatusCode::BAD_REQUEST, "the only Transfer-Encoding that is understood is `chunked`"));
     }
-    let hosts = headers.get_all(HOST).iter().count();
-    if request.version() == Version::HTTP_11 && hosts != 1 || hosts > 1 {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if request.version() == Version::HTTP_11 && host.is_none() || hosts.next().is_some() {
         return Some((StatusCode::BAD_REQUEST, "a request has one Host header"));
+    }
+    let host = host.filter(|host| !host.is_empty());
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let mut named = host.map(HeaderValue::as_bytes).into_iter().chain(authority);
+    if !named.all(|name| str::from_utf8(name).is_ok_and(is_host)) {
+        return Some((StatusCode::BAD_REQUEST, "what the request names as its host is not a host and a port"));
+    }
+    if request.version() == Version::HTTP_2
+        && let (Some(host), Some(authority)) = (host, authority)
+        && !host.as_bytes().eq_ignore_ascii_case(authority)
+    {
+        return Some((StatusCode::BAD_REQUEST, "the request names two hosts"));
     }
     None
 }
@@ -291,7 +304,13 @@ mod tests {
         for codings in [&["gzip, chunked"][..], &["chunked, chunked"], &["chunked", "chunked"], &["identity"]] {
             let given: Vec<_> =
                 codings.iter().map(|coding| ("transfer-encoding", *coding)).chain([("host", "a")]).collect();
-            assert_eq!(ask(one, &given, peer), Some(501), "{codings:?}");
+            assert_eq!(ask(one, &given, peer), Some(400), "{codings:?}");
+        }
+        for host in ["a", "a.b_c:5000", "[::1]:5000", "127.0.0.1", "a:", ""] {
+            assert_eq!(ask(one, &[("host", host)], peer), None, "{host}");
+        }
+        for host in ["user@a", "a b", "a/b", "a:b", "a:99999", "a,b", "[::1", "a\"b", "a:1:2", ":5000"] {
+            assert_eq!(ask(one, &[("host", host)], peer), Some(400), "{host}");
         }
         assert_eq!(ask(one, &[("host", "a")], Peer { two_lengths: true, ..peer }), Some(400));
     }
