@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # buildah: an image built from scratch by a Containerfile, pushed, pulled and
 # built upon; rootful, plain copies as storage, nothing is run.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # buildah lists no tags and deletes nothing at a registry.
-can login wrong private push again mount pull digest
+can login wrong private push again mount near far pull digest expired
 
 short_folder
 buildah() {
@@ -18,6 +19,22 @@ pull() { buildah pull --tls-verify=false "$@"; }
 build() { buildah build --isolation chroot --tls-verify=false "$@"; }
 pushed=$PUSH_HOST/$REGISTRY/team/buildah
 pulled=$PULL_HOST/$REGISTRY/team/buildah
+
+expired() {
+    local image
+    witness "$SHORT_HOST" --hold
+    image=$witness/$REGISTRY/team/buildah-expired:1
+    check "buildah login $witness" login "$witness" "$KEY_SECRET"
+    printf 'FROM scratch\nCOPY text.txt /\nCOPY binary.bin /data/\n' >"$work/Containerfile"
+    check "buildah build, from scratch" build --layers --tag "$image" --file "$work/Containerfile" "$cache/files"
+    check "buildah push" push "$image"
+    check "buildah rmi" buildah rmi --all --force
+    check "buildah pull" pull "$image"
+    same "digest pushed and pulled" "$(cat "$work/digest")" \
+        "$(buildah inspect --type image --format '{{.FromImageDigest}}' "$image")"
+    token_expired
+}
+part expired "$@"
 
 mkdir "$work/first" "$work/second"
 cp "$cache"/files/* "$work/first"
@@ -46,6 +63,14 @@ other=team/other-$(openssl rand -hex 4) # nothing is there yet
 check "buildah push, to another repository" push first "docker://$PUSH_HOST/$REGISTRY/$other:first"
 same "layers that were mounted" 2 "$(mounted "$other")"
 did mount
+witness "$PUSH_HOST"
+check "buildah login $witness" login "$witness" "$KEY_SECRET"
+for each in "$REGISTRY" "$FAR" "$NEAR"; do
+    check "buildah push, to registry $each" push first "docker://$witness/$each/team/buildah-between:1"
+    same "the digest is the same" "$digest" "$(cat "$work/digest")"
+done
+sent_far team/buildah-between 3
+mounted_near team/buildah-between 2 1
 
 check "buildah rmi" buildah rmi --all --force
 refused "a pull without login is refused" 'unauthorized|authentication required|denied' \
@@ -58,6 +83,10 @@ same "image id before and after" "$id" "$(buildah images --quiet --no-trunc "$pu
 same "digest pushed and pulled" "$digest" \
     "$(buildah inspect --type image --format '{{.FromImageDigest}}' "$pulled:first")"
 did digest
+check "buildah rmi" buildah rmi --all --force
+check "buildah pull, from registry $FAR" pull "$PULL_HOST/$FAR/team/buildah-between:1"
+same "image id" "$id" "$(buildah images --quiet --no-trunc "$PULL_HOST/$FAR/team/buildah-between:1")"
+check "buildah pull" pull "$pulled:first"
 container=$(buildah from "$pulled:first")
 root=$(buildah mount "$container")
 same "a file of it" "$(sha256 "$cache/files/binary.bin")" "$(sha256 "$root/data/binary.bin")"

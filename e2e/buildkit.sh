@@ -2,11 +2,12 @@
 # BuildKit: buildkitd and buildctl. Images with attestations are built from
 # scratch and pushed; the build cache is exported and imported, mode=max, in each
 # of its forms; an image is built upon what is pulled. Nothing is run in a build.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # buildctl uses docker's logins; it lists no tags and deletes nothing.
-can wrong private push again mount pull digest
+can wrong private push again mount near far pull digest expired
 
 pushed=$PUSH_HOST/$REGISTRY/team/buildkit
 pulled=$PULL_HOST/$REGISTRY/team/buildkit
@@ -40,6 +41,19 @@ cat >"$work/buildkitd.toml" <<'END'
 END
 start buildkitd buildkitd --config "$work/buildkitd.toml" --root "$work/buildkit" --addr "$BUILDKIT_HOST"
 await "buildkitd" buildkitd 60 buildctl debug workers
+
+expired() {
+    witness "$SHORT_HOST" --hold
+    check "login $witness" login "$witness" "$KEY_SECRET"
+    check "buildctl build, from scratch, and push" build "$work/first" \
+        --output "$(image "$witness/$REGISTRY/team/buildkit-expired:1")" --metadata-file "$work/metadata"
+    token_expired
+    same "digest pushed and found" "$(digest_of "$work/metadata")" \
+        "$(crane digest "$witness/$REGISTRY/team/buildkit-expired:1")"
+    check "crane validate, every byte" crane validate --platform linux/amd64 \
+        --remote "$witness/$REGISTRY/team/buildkit-expired:1"
+}
+part expired "$@"
 
 check "login, with a wrong password" login "$PUSH_HOST" "not$KEY_SECRET"
 refused "a wrong password is refused" 'unauthorized|401|denied' \
@@ -115,3 +129,16 @@ check "buildctl build, upon an image next door, and push" \
     build "$work/second" --output "$(image "$PUSH_HOST/$REGISTRY/$other:1")"
 same "layers that were mounted" 2 "$(mounted "$other")"
 did mount
+
+witness "$PUSH_HOST"
+check "login $witness" login "$witness" "$KEY_SECRET"
+printf 'FROM %s\nLABEL berths=4\n' "$witness/$REGISTRY/team/buildkit:first" >"$work/second/Dockerfile"
+for each in "$FAR" "$NEAR"; do
+    check "buildctl prune" buildctl prune --all
+    check "buildctl build, upon an image of registry $REGISTRY, and push to registry $each" \
+        build "$work/second" --output "$(image "$witness/$each/team/buildkit:1")" --metadata-file "$work/metadata"
+    same "digest pushed and found" "$(digest_of "$work/metadata")" "$(crane digest "$PULL_HOST/$each/team/buildkit:1")"
+    check "crane validate, every byte" crane validate --platform linux/amd64 --remote "$PULL_HOST/$each/team/buildkit:1"
+done
+sent_far team/buildkit 5
+mounted_near team/buildkit 2 3

@@ -2,11 +2,12 @@
 # cosign 2: sign and attest with a key pair, verify; by the tag scheme, by OCI
 # 1.1 referrers, as bundles; signatures copied, saved, loaded, cleaned away.
 # Without a transparency log, and without any network but the registry.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # cosign lists no tags.
-can login wrong private push again mount pull digest delete
+can login wrong private push again mount near far pull digest delete expired
 
 cosign=$ROADSTEAD_TOOLS/cosign-2/cosign
 export COSIGN_PASSWORD=e2e TUF_MIRROR=http://127.0.0.1:9 # nothing is there
@@ -21,9 +22,8 @@ verify_attestation() {
     "$cosign" verify-attestation --key cosign.pub --insecure-ignore-tlog --type custom "$@"
 }
 # put NAME: an image to be signed; sets $image, to sign, and $found, to verify
+image_digest=$(layout_digest "$cache/multi")
 put() {
-    local image_digest
-    image_digest=$(layout_digest "$cache/multi")
     check "crane push, an index, to $1" crane push "$cache/multi" "$PUSH_HOST/$REGISTRY/$1:1"
     image=$PUSH_HOST/$REGISTRY/$1@$image_digest
     found=$PULL_HOST/$REGISTRY/$1@$image_digest
@@ -36,6 +36,19 @@ signature=application/vnd.dev.cosign.artifact.sig.v1+json
 cd "$work"
 
 check "cosign generate-key-pair" "$cosign" generate-key-pair
+
+expired() {
+    local name=$REGISTRY/team/cosign2-expired
+    witness "$SHORT_HOST" --hold
+    for host in "$SHORT_HOST" "$witness"; do
+        check "cosign login $host" login "$host" "$KEY_SECRET"
+    done
+    check "crane push, an index" crane push "$cache/multi" "$SHORT_HOST/$name:1"
+    check "cosign sign" sign "$witness/$name@$image_digest"
+    token_expired
+    check "cosign verify" verify "$SHORT_HOST/$name@$image_digest"
+}
+part expired "$@"
 
 # cosign only stores what it is given at login, and uses it later.
 check "cosign login, with a wrong password" login "$PUSH_HOST" "not$KEY_SECRET"
@@ -74,6 +87,18 @@ check "cosign verify-attestation" verify_attestation "${found%@*}-copy:1"
 [[ $(mounted team/cosign2-copy) -ge 8 ]] || fail "blobs were copied, not mounted: $(mounted team/cosign2-copy)"
 say "blobs that were mounted: $(mounted team/cosign2-copy)"
 did mount
+
+witness "$PUSH_HOST"
+check "cosign login $witness" login "$witness" "$KEY_SECRET"
+for each in "$FAR" "$NEAR"; do
+    check "cosign copy, from registry $REGISTRY to $each" "$cosign" copy \
+        "$witness/$REGISTRY/team/cosign2:1" "$witness/$each/team/cosign2:1"
+    check "cosign verify" verify "$PULL_HOST/$each/team/cosign2:1"
+    check "cosign verify-attestation" verify_attestation "$PULL_HOST/$each/team/cosign2:1"
+    same "crane digest" "$image_digest" "$(crane digest "$PULL_HOST/$each/team/cosign2:1")"
+done
+sent_far team/cosign2 12
+mounted_near team/cosign2 12 0
 
 check "cosign save" "$cosign" save --dir "$work/saved" "$found"
 did pull

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # cosign 3: sign and attest with a key pair, verify: bundles, which are referrers
 # now. Without a transparency log, and without any network but the registry.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # cosign lists no tags, copies nothing any more, cleans only the tag scheme, and
 # its signatures differ each time.
-can login wrong private push pull digest
+can login wrong private push pull digest expired
 
 cosign=$ROADSTEAD_TOOLS/cosign-3/cosign
 export COSIGN_PASSWORD=e2e TUF_MIRROR=http://127.0.0.1:9 # nothing is there
@@ -33,6 +34,19 @@ cd "$work"
 check "cosign generate-key-pair" "$cosign" generate-key-pair
 check "cosign signing-config create, without any service" "$cosign" signing-config create --out signing.json
 check "cosign trusted-root create, with nothing in it" "$cosign" trusted-root create --out root.json
+
+expired() {
+    local name=$REGISTRY/team/cosign3-expired
+    witness "$SHORT_HOST" --hold
+    for host in "$SHORT_HOST" "$witness"; do
+        check "cosign login $host" login "$host" "$KEY_SECRET"
+    done
+    check "crane push, an index" crane push "$cache/multi" "$SHORT_HOST/$name:1"
+    check "cosign sign" sign "$witness/$name@$digest"
+    token_expired
+    check "cosign verify" verify "$SHORT_HOST/$name@$digest"
+}
+part expired "$@"
 
 # cosign only stores what it is given at login, and uses it later.
 check "cosign login, with a wrong password" login "$PUSH_HOST" "not$KEY_SECRET"

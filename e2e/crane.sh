@@ -1,15 +1,27 @@
 #!/usr/bin/env bash
 # crane: push a layout, digest, validate, copy, add a streamed layer, list, delete.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
-can login wrong private push again mount pull digest tags delete
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
+can login wrong private push again mount near far pull digest tags delete expired
 
 login() { crane auth login --username "$KEY_ID" --password-stdin "$1" <<<"$2"; }
 pushed=$PUSH_HOST/$REGISTRY/team/crane
 pulled=$PULL_HOST/$REGISTRY/team/crane
 digest=$(layout_digest "$cache/multi")
 debian=$(layout_digest "$cache/debian")
+
+expired() {
+    witness "$SHORT_HOST" --hold
+    check "crane auth login $witness" login "$witness" "$KEY_SECRET"
+    check "crane push, an index" crane push "$cache/multi" "$witness/$REGISTRY/team/crane-expired:1"
+    same "crane digest" "$digest" "$(crane digest "$witness/$REGISTRY/team/crane-expired:1")"
+    check "crane pull --format oci" crane pull --format oci "$witness/$REGISTRY/team/crane-expired:1" "$work/back"
+    check "every blob is the same" diff -r "$cache/multi/blobs" "$work/back/blobs"
+    token_expired
+}
+part expired "$@"
 
 # crane only stores what it is given at login, and uses it later.
 check "crane auth login, with a wrong password" login "$PUSH_HOST" "not$KEY_SECRET"
@@ -40,12 +52,29 @@ check "crane validate, amd64 of the index, every byte" \
     crane validate --platform linux/amd64 --remote "$pulled:multi"
 check "crane validate, the Debian image, every byte" crane validate --remote "$pulled:debian"
 
+check "crane pull, as a tarball" crane pull "$pulled:debian" "$work/debian.tar"
+check "crane validate, what was pulled" crane validate --tarball "$work/debian.tar"
+
 check "crane copy, to another repository" crane copy "$pulled:multi" "$pushed-copy:multi"
 same "crane digest" "$digest" "$(crane digest "$pulled-copy:multi")"
 check "crane copy, by mounting" crane copy "$pushed:multi" "$pushed-mounted:multi"
 same "blobs that were mounted" 8 "$(mounted team/crane-mounted)"
 same "crane digest" "$digest" "$(crane digest "$pulled-mounted:multi")"
 did mount
+
+witness "$PUSH_HOST"
+check "crane auth login $witness" login "$witness" "$KEY_SECRET"
+for each in "$FAR" "$NEAR"; do
+    check "crane copy, from registry $REGISTRY to $each" \
+        crane copy "$witness/$REGISTRY/team/crane:multi" "$witness/$each/team/crane:multi"
+    same "crane digest" "$digest" "$(crane digest "$PULL_HOST/$each/team/crane:multi")"
+    check "crane pull --format oci, from there" \
+        crane pull --format oci "$PULL_HOST/$each/team/crane:multi" "$work/$each"
+    check "every blob is the same" diff -r "$cache/multi/blobs" "$work/$each/blobs"
+done
+sent_far team/crane 8
+mounted_near team/crane 8 0
+
 check "crane tag" crane tag "$pushed:multi" second
 same "crane digest" "$digest" "$(crane digest "$pulled:second")"
 

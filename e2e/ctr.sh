@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ctr: containerd with nothing around it. Import, push, remove, pull; an index
 # with every platform; layers mounted from the repository next door.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET,
-# CONTAINERD_ADDRESS.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET, CONTAINERD_ADDRESS.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET CONTAINERD_ADDRESS
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET CONTAINERD_ADDRESS
 # ctr keeps no login, and tags and deletion at the registry are not its business.
-can wrong private push again mount pull digest
+can wrong private push again mount near far pull digest expired
 
 export CONTAINERD_NAMESPACE=e2e-$$ # nothing of the run before is in it
 push() { ctr images push --plain-http --user "$KEY_ID:$KEY_SECRET" "$@"; }
@@ -18,6 +18,22 @@ forget() { ctr images ls -q | xargs -r ctr images rm --sync; }
 
 pushed=$PUSH_HOST/$REGISTRY/team/ctr
 pulled=$PULL_HOST/$REGISTRY/team/ctr
+
+expired() {
+    local digest
+    digest=$(layout_digest "$cache/multi")
+    witness "$SHORT_HOST" --hold
+    tar --create --file="$work/multi.tar" --directory="$cache/multi" .
+    check "ctr images import" ctr images import --all-platforms --no-unpack \
+        --base-name "$witness/$REGISTRY/team/ctr-expired" "$work/multi.tar"
+    check "ctr images push" push "$witness/$REGISTRY/team/ctr-expired:multi"
+    check "ctr images rm" forget
+    check "ctr content fetch" fetch "${own[@]}" "$witness/$REGISTRY/team/ctr-expired:multi"
+    same "digest of what came back" "$digest" "$(local_digest "$witness/$REGISTRY/team/ctr-expired:multi")"
+    check "ctr images rm" forget
+    token_expired
+}
+part expired "$@"
 
 for each in debian:bookworm multi:multi; do
     tag=${each#*:}
@@ -60,3 +76,16 @@ did mount
 check "ctr images rm" forget
 check "ctr content fetch, from there" fetch "${own[@]}" "$PULL_HOST/$REGISTRY/$other:multi"
 same "digest of what came back" "$digest" "$(local_digest "$PULL_HOST/$REGISTRY/$other:multi")"
+
+witness "$PUSH_HOST"
+for each in "$NEAR" "$FAR"; do
+    check "ctr images rm" forget
+    check "ctr content fetch, from registry $REGISTRY" fetch "${own[@]}" "$witness/$REGISTRY/team/ctr:multi"
+    check "ctr images tag" ctr images tag "$witness/$REGISTRY/team/ctr:multi" "$witness/$each/team/ctr:multi"
+    check "ctr images push, to registry $each" push "$witness/$each/team/ctr:multi"
+    check "ctr images rm" forget
+    check "ctr content fetch, from there" fetch "${own[@]}" "$PULL_HOST/$each/team/ctr:multi"
+    same "digest of what came back" "$digest" "$(local_digest "$PULL_HOST/$each/team/ctr:multi")"
+done
+mounted_near team/ctr 8 0
+sent_far team/ctr 8

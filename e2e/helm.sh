@@ -1,15 +1,29 @@
 #!/usr/bin/env bash
 # helm: log in, package, push, show, pull a chart whose version has a `+`.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # helm mounts nothing and deletes nothing at a registry.
-can login wrong private push again pull digest tags
+can login wrong private push again pull digest tags expired
 
 login() {
     helm registry login --plain-http --username "$KEY_ID" --password-stdin "$1" <<<"$2"
 }
 version=1.2.3+build.7
+
+expired() {
+    witness "$SHORT_HOST" --hold
+    check "helm registry login $witness" login "$witness" "$KEY_SECRET"
+    check "helm package" helm package "$cache/chart" --destination "$work"
+    check "helm push" helm push --plain-http "$work/harbour-$version.tgz" "oci://$witness/$REGISTRY/expired"
+    mkdir "$work/back"
+    check "helm pull" helm pull --plain-http "oci://$witness/$REGISTRY/expired/harbour" \
+        --version "$version" --destination "$work/back"
+    same "checksum of the chart" "$(sha256 "$work/harbour-$version.tgz")" "$(sha256 "$work/back/harbour-$version.tgz")"
+    token_expired
+}
+part expired "$@"
 chart=oci://$PULL_HOST/$REGISTRY/charts/harbour
 
 refused "a wrong password is refused" 'unauthorized' login "$PUSH_HOST" "not$KEY_SECRET"

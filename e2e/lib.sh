@@ -80,8 +80,9 @@ same() { # WHAT EXPECTED FOUND
 
 # ---- what a client can do, and what of it was seen; e2e/full makes its table
 # of it. Words: login, wrong (password refused), private (refused without
-# login), push, again (everything exists already), mount, pull, digest (the same
-# before and after), tags (listed), delete.
+# login), push, again (everything exists already), mount, near and far (mount from
+# a registry on the same bucket, on another one), pull, digest (the same before
+# and after), tags (listed), delete, expired (the token, in mid-push).
 
 # can WORD...: said first; what the client cannot do is left out.
 can() { record can "$@"; }
@@ -90,6 +91,14 @@ did() { record did "$@"; }
 record() { # in a file, for e2e/full
     [[ -n ${E2E_RECORD:-} ]] || return 0
     printf "$1 %s\n" "${@:2}" >>"$E2E_RECORD"
+}
+
+# part expired "$@": what follows is left out, and `expired` is done alone, when the
+# recipe is called so. Its waiting takes two minutes, which main-job uses for others.
+part() {
+    [[ ${2:-} == "$1" ]] || return 0
+    "$1"
+    exit
 }
 
 # Not every client says how it went about a push, but the node's access log does.
@@ -107,6 +116,57 @@ mounted() { asked POST 201 "/$REGISTRY/$1/blobs/uploads/"; } # REPOSITORY
 nothing_sent() {
     (($2 > 0)) || fail "$1: no blob was sent at all"
     same "no blob was sent again" "$2" "$(uploaded "$1")"
+}
+
+# ---- what passes between a client and a node, seen by a proxy
+
+witnesses=0
+# witness HOST [--hold]: witness.py before this node; sets $witness, the address to
+# use in its place, and $seen, its log
+witness() {
+    witnesses=$((witnesses + 1))
+    seen=$work/witness$witnesses.seen
+    start "witness$witnesses" "$e2e/witness.py" "${@:2}" "$1" "$seen"
+    await "a proxy before $1" "witness$witnesses" 30 test -s "$work/witness$witnesses.log"
+    witness=$(cat "$work/witness$witnesses.log")
+}
+# seen METHOD STATUS TARGET: how often, TARGET being a regular expression
+seen() { grep -cE "^$1 /v2/$3 $2\$" "$seen" || true; }
+
+# mounted_near REPOSITORY MOUNTED SENT: blobs, in the registry on the same bucket
+mounted_near() {
+    same "blobs that were mounted, from a registry of the same bucket" "$2" \
+        "$(seen POST 201 "$NEAR/$1/blobs/uploads/[?].*mount=.*")"
+    same "blobs that were sent" "$3" "$(seen PUT 201 "$NEAR/$1/blobs/uploads/.*")"
+    did near
+}
+# sent_far REPOSITORY SENT: blobs, in the registry on another bucket. A mount is
+# asked for, an upload begins instead.
+sent_far() {
+    local asked
+    same "blobs that were mounted, from a registry of another bucket" 0 \
+        "$(seen POST 201 "$FAR/$1/blobs/uploads/[?].*mount=.*")"
+    asked=$(seen POST 202 "$FAR/$1/blobs/uploads/[?].*mount=.*")
+    ((asked > 0)) || fail "no mount was asked for"
+    say "times that a mount was asked for, and an upload begun: $asked"
+    same "blobs that were sent" "$2" "$(seen PUT 201 "$FAR/$1/blobs/uploads/.*")"
+    did far
+}
+
+# token_expired: in the push through `witness HOST --hold`, and the client got
+# another one and went on
+token_expired() {
+    grep -qx 'token expired' "$seen" || fail "nothing was pushed with a token"
+    local after how
+    after=$(sed '1,/^token expired$/d' "$seen")
+    grep -qE '^(GET|POST) /token[^ ]* 200$' <<<"$after" || fail "no token was fetched after the first had expired"
+    grep -qE '^PUT /v2/[^ ]*/manifests/[^ ]* 201$' <<<"$after" || fail "no manifest came after the token had expired"
+    how="by its own clock"
+    if grep -qE '^[A-Z]+ /v2/[^ ]+ 401$' <<<"$after"; then
+        how="after a 401"
+    fi
+    say "the token expired in mid-push, another one was fetched $how"
+    record did expired "expired $how"
 }
 
 sha256() { echo "sha256:$(sha256sum "$1" | cut -d ' ' -f 1)"; }
@@ -285,7 +345,8 @@ END
     await "containerd" containerd 60 ctr version
 }
 
-# ---- Roadstead; each call adds a node and sets $node_host
+# ---- Roadstead; each call adds a node and sets $node_host, and $roadstead to the
+# command with the settings of that node
 
 node_count=0
 # start_node [NAME=VALUE...]: more settings by environment; $scheme is https when
@@ -296,17 +357,20 @@ start_node() {
     free_ports 1
     node_host=127.0.0.1:${ports[0]}
     # Without our own variables: a node refuses a setting that it doesn't know.
-    local name unset=()
+    local name
+    roadstead=(env)
     for name in $(compgen -e ROADSTEAD_); do
-        unset+=(-u "$name")
+        roadstead+=(-u "$name")
     done
-    start "node$node_count" env "${unset[@]}" \
-        ROADSTEAD_LISTEN="$node_host" \
-        ROADSTEAD_DATA_DIR="$work/node$node_count" \
-        ROADSTEAD_INITIAL_KEY_ID="$KEY_ID" \
-        ROADSTEAD_INITIAL_KEY_SECRET="$KEY_SECRET" \
-        ROADSTEAD_INITIAL_REGISTRY="$REGISTRY" \
-        "$@" "$ROADSTEAD_BIN" serve
+    roadstead+=(
+        ROADSTEAD_LISTEN="$node_host"
+        ROADSTEAD_DATA_DIR="$work/node$node_count"
+        ROADSTEAD_INITIAL_KEY_ID="$KEY_ID"
+        ROADSTEAD_INITIAL_KEY_SECRET="$KEY_SECRET"
+        ROADSTEAD_INITIAL_REGISTRY="$REGISTRY"
+        "$@" "$ROADSTEAD_BIN"
+    )
+    start "node$node_count" "${roadstead[@]}" serve
     await "roadstead node $node_count on $node_host" "node$node_count" 30 \
         curl -sS --fail --insecure --max-time 5 "${scheme:-http}://$node_host/readyz"
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # oci-client: the Rust crate of that name, through the small command in
 # e2e/oci-client. Chunks of 4 MiB, single PUTs, pull, tags, referrers, mounting.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # The crate keeps no login, asks for no blob before it sends it, deletes nothing.
-can wrong private push again mount pull digest tags
+can wrong private push again mount near far pull digest tags expired
 
 pushed=$PUSH_HOST/$REGISTRY/team/oci-client
 pulled=$PULL_HOST/$REGISTRY/team/oci-client
@@ -14,6 +15,15 @@ manifest=$blobs/$(layout_digest "$cache/debian" | cut -d : -f 2)
 mapfile -t layers < <(jq -r '.layers[].digest' "$manifest" | cut -d : -f 2)
 files=("${layers[@]/#/$blobs/}")
 nobody() { env -u KEY_ID -u KEY_SECRET "$@"; }
+
+expired() {
+    witness "$SHORT_HOST" --hold
+    check "oci-client push, a Debian root file system in chunks of 4 MiB" \
+        oci-client push "$witness/$REGISTRY/team/oci-client-expired:1" "${files[@]}"
+    same "digest pushed and found" "$output" "$(oci-client digest "$witness/$REGISTRY/team/oci-client-expired:1")"
+    token_expired
+}
+part expired "$@"
 
 refused "a wrong password is refused" 'unauthorized|authentication|401' \
     env KEY_SECRET="not$KEY_SECRET" oci-client push "$pushed:1" "${files[@]}"
@@ -50,6 +60,15 @@ check "oci-client mount, into another repository" \
     oci-client mount "$other" "$pushed:1" "sha256:${layers[0]}"
 same "blobs that were mounted" 1 "$(mounted team/oci-client-other)"
 did mount
+witness "$PUSH_HOST"
+check "oci-client mount, into a registry on the same bucket" \
+    oci-client mount "$witness/$NEAR/team/oci-client:1" "$witness/$REGISTRY/team/oci-client:1" "sha256:${layers[0]}"
+mounted_near team/oci-client 1 0
+refused "oci-client mount, into a registry on another bucket" '202' \
+    oci-client mount "$witness/$FAR/team/oci-client:1" "$witness/$REGISTRY/team/oci-client:1" "sha256:${layers[0]}"
+check "oci-client push, there" oci-client push "$witness/$FAR/team/oci-client:1" "${files[@]}"
+same "the digest is the same" "$digest" "$output"
+sent_far team/oci-client 6
 check "oci-client tags" oci-client tags "$pulled:1"
 same "tags" "1 2" "$output"
 did tags

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # oras: files as an artifact, other artifacts attached to it, found, pulled.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
-can login wrong private push again mount pull digest tags delete
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
+can login wrong private push again mount near far pull digest tags delete expired
 
 login() { oras login --plain-http --username "$KEY_ID" --password-stdin "$1" <<<"$2"; }
 # oras 1.2 calls the list `manifests`, 1.3 `referrers`.
@@ -14,6 +15,19 @@ found() { # REPOSITORY OPTIONS...
 pushed=$PUSH_HOST/$REGISTRY/team/files
 pulled=$PULL_HOST/$REGISTRY/team/files
 cd "$cache/files" # oras takes the path that it is given as the file's title
+
+expired() {
+    witness "$SHORT_HOST" --hold
+    check "oras login $witness" login "$witness" "$KEY_SECRET"
+    check "oras push" oras push --plain-http "$witness/$REGISTRY/team/oras-expired:1" \
+        --artifact-type application/vnd.example.files text.txt:text/plain binary.bin:application/octet-stream
+    check "oras pull" oras pull --plain-http "$witness/$REGISTRY/team/oras-expired:1" --output "$work/pulled"
+    for file in text.txt binary.bin; do
+        same "checksum of $file" "$(sha256 "$file")" "$(sha256 "$work/pulled/$file")"
+    done
+    token_expired
+}
+part expired "$@"
 
 refused "a wrong password is refused" 'unauthorized|401' login "$PUSH_HOST" "not$KEY_SECRET"
 did wrong
@@ -64,6 +78,18 @@ check "oras copy, by mounting" oras copy --from-plain-http --to-plain-http "$pus
 same "blobs that were mounted" 3 "$(mounted team/files-mounted)"
 same "oras resolve" "$digest" "$(oras resolve --plain-http "$pulled-mounted:v1")"
 did mount
+
+witness "$PUSH_HOST"
+check "oras login $witness" login "$witness" "$KEY_SECRET"
+for each in "$FAR" "$NEAR"; do
+    check "oras copy, from registry $REGISTRY to $each" oras copy --from-plain-http --to-plain-http \
+        "$witness/$REGISTRY/team/files:v1" "$witness/$each/team/files:v1"
+    same "oras resolve" "$digest" "$(oras resolve --plain-http "$PULL_HOST/$each/team/files:v1")"
+    check "oras pull, from there" oras pull --plain-http "$PULL_HOST/$each/team/files:v1" --output "$work/$each"
+    same "checksum of binary.bin" "$(sha256 binary.bin)" "$(sha256 "$work/$each/binary.bin")"
+done
+sent_far team/files 3
+mounted_near team/files 3 0
 
 check "oras repo tags" oras repo tags --plain-http "$pulled"
 says "it lists latest" '^latest$'

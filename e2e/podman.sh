@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # podman: log in, load, push, remove, pull; a manifest list; tags; rootful, plain
 # copies as storage, nothing is run.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
 # podman deletes nothing at a registry.
-can login wrong private push again mount pull digest tags
+can login wrong private push again mount near far pull digest tags expired
 
 short_folder # podman wants its own to have no more than 50 characters
 podman() {
@@ -17,6 +18,22 @@ push() { podman push --tls-verify=false --digestfile "$work/digest" "$@"; }
 pull() { podman pull --tls-verify=false "$@"; }
 pushed=$PUSH_HOST/$REGISTRY/team/podman
 pulled=$PULL_HOST/$REGISTRY/team/podman
+
+expired() {
+    local image
+    witness "$SHORT_HOST" --hold
+    image=$witness/$REGISTRY/team/podman-expired:1
+    check "podman login $witness" login "$witness" "$KEY_SECRET"
+    tar --create --file="$work/multi.tar" --directory="$cache/multi" .
+    check "podman load" podman load --input "$work/multi.tar"
+    check "podman push" push "$(podman images --quiet --no-trunc | cut -d : -f 2)" "$image"
+    check "podman rmi" podman rmi --all --force
+    check "podman pull" pull "$image"
+    same "digest pushed and pulled" "$(cat "$work/digest")" \
+        "$(podman image inspect --format '{{.Digest}}' "$image")"
+    token_expired
+}
+part expired "$@"
 
 tar --create --file="$work/multi.tar" --directory="$cache/multi" .
 check "podman load" podman load --input "$work/multi.tar"
@@ -43,6 +60,15 @@ same "layers that were mounted" 3 "$(mounted "$other")"
 same "the digest is the same" "$digest" "$(cat "$work/digest")"
 did mount
 
+witness "$PUSH_HOST"
+check "podman login $witness" login "$witness" "$KEY_SECRET"
+for each in "$REGISTRY" "$FAR" "$NEAR"; do
+    check "podman push, to registry $each" push "$id" "$witness/$each/team/podman-between:1"
+    same "the digest is the same" "$digest" "$(cat "$work/digest")"
+done
+sent_far team/podman-between 4
+mounted_near team/podman-between 3 1
+
 check "podman rmi" podman rmi --force "$id"
 refused "a pull without login is refused" 'unauthorized|authentication required|denied' \
     pull --authfile "$work/nobody.json" "$pulled:1"
@@ -54,6 +80,10 @@ did pull
 same "digest pushed and pulled" "$digest" "$(podman image inspect --format '{{.Digest}}' "$id")"
 did digest
 check "podman pull by digest" pull "$pulled@$digest"
+same "image id" "$id" "$(tail -n 1 <<<"$output")"
+
+check "podman rmi" podman rmi --force "$id"
+check "podman pull, from registry $FAR" pull "$PULL_HOST/$FAR/team/podman-between:1"
 same "image id" "$id" "$(tail -n 1 <<<"$output")"
 
 # An index, put together here of what is there.

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # regctl: uploads in small chunks, tags removed, artifacts with a subject, sha512.
-# Environment: PUSH_HOST, PULL_HOST, PUSH_LOG, REGISTRY, KEY_ID, KEY_SECRET.
+# Environment: PUSH_HOST, PULL_HOST, SHORT_HOST, PUSH_LOG, REGISTRY, NEAR, FAR, KEY_ID,
+# KEY_SECRET.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-need_env PUSH_HOST PULL_HOST PUSH_LOG REGISTRY KEY_ID KEY_SECRET
-can login wrong private push again mount pull digest tags delete
+need_env PUSH_HOST PULL_HOST SHORT_HOST PUSH_LOG REGISTRY NEAR FAR KEY_ID KEY_SECRET
+can login wrong private push again mount near far pull digest tags delete expired
 
 login() { regctl registry login --user "$KEY_ID" --pass-stdin "$1" <<<"$2"; }
 chunks() { # BYTES: on the side that is pushed to
@@ -13,6 +14,21 @@ pushed=$PUSH_HOST/$REGISTRY/team/regctl
 pulled=$PULL_HOST/$REGISTRY/team/regctl
 digest=$(layout_digest "$cache/multi")
 debian=$(layout_digest "$cache/debian")
+
+expired() {
+    witness "$SHORT_HOST" --hold
+    check "regctl registry set $witness" regctl registry set "$witness" --skip-check --tls disabled \
+        --blob-chunk 65536 --blob-max 65536
+    check "regctl registry login $witness" login "$witness" "$KEY_SECRET"
+    # Content of its own: regctl mounts what is anywhere in the registry already.
+    head -c 300000 /dev/urandom >"$work/noise"
+    check "regctl artifact put, 300 kB in chunks of 64 KiB" regctl artifact put \
+        --artifact-type application/vnd.example.noise --file "$work/noise" "$witness/$REGISTRY/team/regctl-expired:1"
+    regctl artifact get "$witness/$REGISTRY/team/regctl-expired:1" >"$work/noise.back" || fail "regctl artifact get"
+    same "checksum of what came back" "$(sha256 "$work/noise")" "$(sha256 "$work/noise.back")"
+    token_expired
+}
+part expired "$@"
 
 check "regctl registry set, chunks of 64 KiB" chunks 65536
 check "regctl registry set $PULL_HOST" regctl registry set "$PULL_HOST" --skip-check --tls disabled
@@ -52,6 +68,19 @@ did pull digest
 check "regctl image copy, by mounting" regctl image copy "$pushed:multi" "$pushed-mounted:multi"
 same "blobs that were mounted" 8 "$(mounted team/regctl-mounted)"
 did mount
+
+witness "$PUSH_HOST"
+check "regctl registry set $witness" regctl registry set "$witness" --skip-check --tls disabled
+check "regctl registry login $witness" login "$witness" "$KEY_SECRET"
+for each in "$FAR" "$NEAR"; do
+    check "regctl image copy, from registry $REGISTRY to $each" \
+        regctl image copy "$witness/$REGISTRY/team/regctl:multi" "$witness/$each/team/regctl:multi"
+    check "regctl image copy, from there" \
+        regctl image copy "$PULL_HOST/$each/team/regctl:multi" "ocidir://$work/$each:multi"
+    check "every blob is the same" diff -r "$cache/multi/blobs" "$work/$each/blobs"
+done
+sent_far team/regctl 8
+mounted_near team/regctl 8 0
 
 check "regctl artifact put, with a subject" regctl artifact put --subject "$pushed:multi" \
     --artifact-type application/spdx+json --file-media-type application/spdx+json \

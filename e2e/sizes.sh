@@ -53,6 +53,17 @@ all_blobs hundred "$work/hundred"
 mkdir "$work/zstd"
 short_folder
 podman() { command podman --root "$work/storage" --runroot "$short/run" --storage-driver vfs "$@"; }
+# With this, podman asks for the table of contents of a layer and then, in one
+# request for many ranges, for the files that it doesn't have.
+cat >"$work/storage.conf" <<END
+[storage]
+driver = "overlay"
+graphroot = "$work/overlay"
+runroot = "$short/overlay"
+[storage.options]
+pull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos = ""}
+END
+partial_podman() { env CONTAINERS_STORAGE_CONF="$work/storage.conf" podman "$@"; }
 echo '{}' >"$REGISTRY_AUTH_FILE"
 for host in "$PUSH_HOST" "$PULL_HOST"; do
     check "podman login $host" podman login --tls-verify=false --username "$KEY_ID" --password "$KEY_SECRET" "$host"
@@ -78,6 +89,14 @@ for each in zstd=oci:$sizes/few:few zstd:chunked=oci:$sizes/hundred:hundred; do
     same "image id before and after" "$id" "$(podman images --quiet --no-trunc | cut -d : -f 2)"
     check "podman rmi" podman rmi --all --force
 done
+witness "$PULL_HOST"
+check "podman login $witness" podman login --tls-verify=false --username "$KEY_ID" --password "$KEY_SECRET" "$witness"
+check "podman pull, in parts" partial_podman pull --tls-verify=false "$witness/$REGISTRY/sizes/zstd/zstd-chunked:1"
+same "digest pushed and pulled" "$(cat "$work/digest")" \
+    "$(partial_podman image inspect --format '{{.Digest}}' "$witness/$REGISTRY/sizes/zstd/zstd-chunked:1")"
+same "image id" "$id" "$(partial_podman images --quiet --no-trunc | cut -d : -f 2)"
+same "layers of which parts were asked for, twice" 200 "$(seen GET '(206|307)' ".*/blobs/.*")"
+check "podman rmi" partial_podman rmi --all --force
 
 check "crane push, an index of 1,000 entries" crane push "$sizes/index" "$pushed/index:1"
 same "digest" "$(layout_digest "$sizes/index")" "$(crane digest "$pulled/index:1")"
