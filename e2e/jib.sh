@@ -25,7 +25,8 @@ head -c 3000000 /dev/urandom >"$work/jib/src/main/resources/data"
 expired() {
     witness "$SHORT_HOST" --hold
     to "$KEY_SECRET"
-    check "jib:build, upon nothing" jib -Dto="$witness/$REGISTRY/team/jib-expired:1" "${login[@]}"
+    # By itself it waits 20 s for an answer, then it sends everything once more.
+    check "jib:build, upon nothing" jib -Djib.httpTimeout=0 -Dto="$witness/$REGISTRY/team/jib-expired:1" "${login[@]}"
     token_expired
     check "crane auth login $witness" crane auth login --username "$KEY_ID" --password "$KEY_SECRET" "$witness"
     same "digest pushed and found" "$(cat "$work/jib/target/jib-image.digest")" \
@@ -72,5 +73,5 @@ for each in "$FAR" "$NEAR"; do
         "$(crane digest "$PULL_HOST/$each/team/jib:2")"
     check "crane validate, every byte" crane validate --remote "$PULL_HOST/$each/team/jib:2"
 done
-sent_far team/jib 8
-mounted_near team/jib 4 4
+sent_far team/jib 4
+mounted_near team/jib 4 0

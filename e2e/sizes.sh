@@ -95,7 +95,9 @@ check "podman pull, in parts" partial_podman pull --tls-verify=false "$witness/$
 same "digest pushed and pulled" "$(cat "$work/digest")" \
     "$(partial_podman image inspect --format '{{.Digest}}' "$witness/$REGISTRY/sizes/zstd/zstd-chunked:1")"
 same "image id" "$id" "$(partial_podman images --quiet --no-trunc | cut -d : -f 2)"
-same "layers of which parts were asked for, twice" 200 "$(seen GET '(206|307)' ".*/blobs/.*")"
+parts=$(seen GET '(206|307)' ".*/blobs/.*")
+((parts >= 200)) || fail "not two requests for parts of each layer, but only $parts"
+say "requests for parts: $parts"
 check "podman rmi" partial_podman rmi --all --force
 
 check "crane push, an index of 1,000 entries" crane push "$sizes/index" "$pushed/index:1"
