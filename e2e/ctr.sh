@@ -26,7 +26,11 @@ expired() {
     tar --create --file="$work/multi.tar" --directory="$cache/multi" .
     check "ctr images import" ctr images import --all-platforms --no-unpack \
         --base-name "$witness/$REGISTRY/team/ctr-expired" "$work/multi.tar"
-    check "ctr images push" push "$witness/$REGISTRY/team/ctr-expired:multi"
+    # One after another: when all blobs are sent at once, the next thing after a 401
+    # is a manifest, and there containerd 1.6 waits for itself every other time
+    # (containerd #7972, #6995). Before a blob's bytes it asks, and gets its token.
+    check "ctr images push, one blob after another" \
+        push --max-concurrent-uploaded-layers 1 "$witness/$REGISTRY/team/ctr-expired:multi"
     check "ctr images rm" forget
     check "ctr content fetch" fetch "${own[@]}" "$witness/$REGISTRY/team/ctr-expired:multi"
     same "digest of what came back" "$digest" "$(local_digest "$witness/$REGISTRY/team/ctr-expired:multi")"
@@ -42,7 +46,7 @@ for each in debian:bookworm multi:multi; do
     check "ctr images import, $tag" ctr images import --all-platforms --no-unpack \
         --base-name "$pushed" "$work/$tag.tar"
     same "digest of what was imported" "$digest" "$(local_digest "$pushed:$tag")"
-    refused "a push without login is refused" 'authorization failed|401|denied' \
+    refused "a push without login is refused" 'authorization failed|failed to authorize|401|denied' \
         ctr images push --plain-http "$pushed:$tag"
     refused "a wrong password is refused" 'unauthorized|401' \
         ctr images push --plain-http --user "$KEY_ID:not$KEY_SECRET" "$pushed:$tag"

@@ -59,14 +59,14 @@ did mount
 witness "$PUSH_HOST"
 check "docker login $witness" login "$witness" "$KEY_SECRET"
 copies=()
-for each in "$REGISTRY" "$FAR" "$NEAR"; do
+for each in "$REGISTRY" "$NEAR" "$FAR"; do # it mounts from where it pushed last
     copies+=("$witness/$each/team/docker-between:1")
     check "docker tag" docker tag "$local" "${copies[-1]}"
     check "docker push, to registry $each" docker push "${copies[-1]}"
     says "the digest is the same" "$digest"
 done
-sent_far team/docker-between 6
 mounted_near team/docker-between 5 1
+sent_far team/docker-between 6
 
 all=$PUSH_HOST/$REGISTRY/team/docker-all
 for tag in one two; do
