@@ -67,8 +67,11 @@ impl Common {
 
     /// Runs it on each engine, also after one that failed. True: nothing was found.
     fn each(&self, engines: &[Engine], run: impl Fn(Region, &Plan) -> bool) -> bool {
-        let regions = engines.iter().filter_map(|engine| self.region(*engine));
-        regions.map(|region| run(region, &self.plan())).fold(true, |fine, this| fine && this)
+        let mut fine = true;
+        for region in engines.iter().filter_map(|engine| self.region(*engine)) {
+            fine &= run(region, &self.plan());
+        }
+        fine
     }
 
     fn engines(&self) -> Vec<Engine> {
