@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use roadstead_model::{Algorithm, Digest, digest::hex};
+
 use crate::BlobError;
 
 /// Where fresh object keys come from: 32 lower-case hexadecimal digits each, never twice the same.
@@ -23,7 +25,7 @@ impl KeySource {
 impl Default for KeySource {
     /// 128 random bits each.
     fn default() -> Self {
-        Self::new(|| roadstead_model::digest::hex(&rand::random::<[u8; 16]>()))
+        Self::new(|| hex(&rand::random::<[u8; 16]>()))
     }
 }
 
@@ -31,6 +33,12 @@ impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeySource")
     }
+}
+
+/// A key for the `number`th thing that belongs to `key`: whoever knows both can tell it, and it is never another one's.
+pub(crate) fn derived(key: &str, number: i64) -> String {
+    let digest = Digest::of(Algorithm::Sha256, format!("{key} {number}").as_bytes());
+    hex(&digest.hash()[..16])
 }
 
 /// The path of `key` below the root of the bucket, on every kind of bucket: our own keys are spread over

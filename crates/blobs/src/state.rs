@@ -3,7 +3,7 @@
 use roadstead_model::{Algorithm, digest::hex};
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobError, hashing::Hashes};
+use crate::{BlobError, hashing::Hashes, key};
 
 /// Number of the text form. It changes when an older program could no longer read what a newer one writes.
 const FORMAT: u32 = 1;
@@ -19,6 +19,12 @@ pub struct UploadState {
     pub(crate) multipart: Option<Multipart>,
     pub(crate) tail: Option<Tail>,
     pub(crate) superseded: Vec<String>,
+    /// Claims before this one have left nothing behind that is not named here, or that was not named to be removed.
+    pub(crate) accounted: i64,
+    /// Some claim may have ended without a word, and its writer may still be at work.
+    pub(crate) abandoned: bool,
+    /// Where the writer of this claim stores a tail. Not saved: the claim says it.
+    pub(crate) tail_key: Option<String>,
 }
 
 /// A multipart upload that was begun on an object store. Every part but the last has `part_bytes` bytes.
@@ -58,7 +64,14 @@ struct Saved {
     tail: Option<Tail>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     superseded: Vec<String>,
+    #[serde(default)]
+    accounted: i64,
+    #[serde(default)]
+    abandoned: bool,
 }
+
+/// So many claims that ended without a word are looked back at. Each is a request that was cut by the end of its process.
+const LOOK_BACK: i64 = 64;
 
 impl UploadState {
     /// A new upload whose object is to lie under `key` (see [`crate::KeySource::fresh`]). It is hashed with sha256, and
@@ -72,7 +85,32 @@ impl UploadState {
             multipart: None,
             tail: None,
             superseded: Vec::new(),
+            accounted: 1,
+            abandoned: false,
+            tail_key: None,
         }
+    }
+
+    /// The claim of this number (they go up by one, from 1) takes the upload up. Gives the keys under which claims before it may have
+    /// stored something that no state names, because their process died in between or sleeps: to be removed once it can't be
+    /// stored any more either. What this claim stores beside parts lies under a key that the next one can tell in the same way.
+    pub fn claimed(&mut self, claim: i64) -> Vec<String> {
+        let first = self.accounted.max(claim.saturating_sub(LOOK_BACK));
+        let left = (first..claim).map(|earlier| key::derived(&self.key, earlier)).collect::<Vec<_>>();
+        self.abandoned |= !left.is_empty();
+        self.tail_key = Some(key::derived(&self.key, claim));
+        left
+    }
+
+    /// What the claim of this number has stored is named by this state. `over`: it will not store anything more.
+    pub fn accounted(&mut self, claim: i64, over: bool) {
+        self.accounted = claim + i64::from(over);
+    }
+
+    /// The key that was fixed when the upload began, when a writer that was left behind may still store an object there: to be
+    /// removed later when the upload ends without it.
+    pub fn left_behind(&self) -> Option<&str> {
+        self.abandoned.then_some(self.key.as_str())
     }
 
     /// How many bytes of the upload are durable.
@@ -111,6 +149,8 @@ impl UploadState {
             multipart: self.multipart.clone(),
             tail: self.tail.clone(),
             superseded: self.superseded.clone(),
+            accounted: self.accounted,
+            abandoned: self.abandoned,
         };
         serde_json::to_string(&saved).expect("texts, numbers and lists of them always have a JSON form")
     }
@@ -134,6 +174,9 @@ impl UploadState {
             multipart: saved.multipart,
             tail: saved.tail,
             superseded: saved.superseded,
+            accounted: saved.accounted.max(1),
+            abandoned: saved.abandoned,
+            tail_key: None,
         })
     }
 }
@@ -164,6 +207,23 @@ mod tests {
         assert_eq!(read.to_text(), state.to_text());
         let hashes = read.hashes.expect("known midstates");
         assert_eq!(hashes.digest(Algorithm::Sha512), Some(roadstead_model::Digest::of(Algorithm::Sha512, b"abc")));
+    }
+
+    #[test]
+    fn a_claim_knows_what_the_ones_before_it_may_have_left() {
+        let mut state = UploadState::new("k".repeat(32), None);
+        assert!(state.claimed(1).is_empty() && state.left_behind().is_none());
+        let first = state.tail_key.clone();
+        state.accounted(1, true);
+        let mut state = UploadState::from_text(&state.to_text()).expect("its own text");
+        assert!(state.claimed(2).is_empty());
+        let second = state.tail_key.clone();
+        assert_ne!(first, second);
+        // Its checkpoint is saved; then its process dies.
+        state.accounted(2, false);
+        let mut state = UploadState::from_text(&state.to_text()).expect("its own text");
+        assert_eq!(state.claimed(3), Vec::from_iter(second));
+        assert_eq!(state.left_behind(), Some(state.key()));
     }
 
     #[test]

@@ -260,7 +260,8 @@ impl ObjectAppender {
     /// thought dead still does can change what its successor relies on.
     async fn store_tail(&mut self) -> Result<(), BlobError> {
         self.settle().await?;
-        let key = self.objects.keys.fresh();
+        // That of the claim can be told by the next one if this process dies before the state is saved.
+        let key = self.state.tail_key.take().unwrap_or_else(|| self.objects.keys.fresh());
         self.objects.put(&key, self.payload(), PutMode::Create).await?;
         let tail = Tail { key, bytes: self.gathered };
         self.superseded.extend(self.state.tail.replace(tail).map(|tail| tail.key));

@@ -17,6 +17,10 @@ use crate::{Core, Error, Result, core::Writing};
 /// How often a claim that is held elsewhere is asked for again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// After so long what a writer that was left behind may have stored is removed, microseconds: a halted process may wake up
+/// meanwhile and store it only then.
+const LEFT_LIFE: i64 = 3_600_000_000;
+
 impl Core {
     /// Claims an upload for writing. A request of the same upload that this process still serves is stopped first (its
     /// client has gone on to this request); one on another node is waited for until its lease ends.
@@ -59,7 +63,8 @@ impl Core {
             leased = upload.leased;
             tokio::time::sleep(RETRY).await;
         };
-        let state = UploadState::from_text(&claim.state)?;
+        let mut state = UploadState::from_text(&claim.state)?;
+        let left = state.claimed(claim.epoch);
         let bucket = self.bucket(claim.bucket)?.clone();
         let renewal = tokio::spawn(renew(self.clone(), id.to_owned(), claim.epoch, stop.clone()));
         Ok(Writer {
@@ -75,6 +80,7 @@ impl Core {
             length,
             begun: state.clone(),
             state,
+            left,
             appender: None,
             stop,
             broken: false,
@@ -153,6 +159,8 @@ pub(super) struct Writer {
     begun: UploadState,
     /// The state that the row holds.
     state: UploadState,
+    /// Objects that writers before this one may have left or may still leave behind: their processes died, or sleep.
+    left: Vec<String>,
     appender: Option<Appender>,
     stop: CancellationToken,
     /// Storage or claim is lost: nothing more may be saved.
@@ -308,7 +316,8 @@ impl Writer {
     }
 
     /// Compare-and-set of the row; `lease` 0 gives the claim back.
-    async fn save_state(&mut self, state: UploadState, lease: i64) -> Result<()> {
+    async fn save_state(&mut self, mut state: UploadState, lease: i64) -> Result<()> {
+        state.accounted(self.epoch, lease == 0);
         let size = i64::try_from(state.offset()).map_err(|_| Error::TooLarge { limit: i64::MAX.unsigned_abs() })?;
         let save = Save {
             id: self.id.clone(),
@@ -318,6 +327,7 @@ impl Writer {
             lease,
             bucket: self.bucket_row,
             superseded: state.superseded().to_vec(),
+            left: std::mem::take(&mut self.left),
         };
         let saved = self.core.db().write(save, |tx, save| Box::pin(save.run(tx))).await.map_err(|error: DbError| error);
         match saved {
@@ -362,6 +372,9 @@ impl Writer {
                 return Err(error);
             }
         };
+        // An object that another writer may still store under the first key: of no use when it is not the blob's.
+        let left_behind = self.state.left_behind().filter(|key| *key != finished.key).map(str::to_owned);
+        self.left.extend(left_behind);
         let finish = Finish {
             id: self.id.clone(),
             epoch: self.epoch,
@@ -371,6 +384,7 @@ impl Writer {
             size: i64::try_from(finished.size).map_err(|_| Error::TooLarge { limit: i64::MAX.unsigned_abs() })?,
             key: finished.key,
             superseded: finished.superseded,
+            left: self.left.clone(),
             grace: self.core.options().collect_grace,
         };
         match self.core.db().write(finish, |tx, finish| Box::pin(finish.run(tx))).await {
@@ -390,7 +404,7 @@ impl Writer {
         let begun = self
             .core
             .db()
-            .write(input.clone(), |tx, (id, epoch)| Box::pin(upload::begin_end(tx, id, *epoch)))
+            .write(input, |tx, (id, epoch)| Box::pin(upload::begin_end(tx, id, *epoch)))
             .await
             .map_err(|error: DbError| error)?;
         self.must_hold(begun)?;
@@ -398,14 +412,30 @@ impl Writer {
             self.release().await;
             return Err(error.into());
         }
+        self.left.extend(self.state.left_behind().map(str::to_owned));
+        let input = (self.id.clone(), self.epoch, self.bucket_row, std::mem::take(&mut self.left));
         let removed = self
             .core
             .db()
-            .write(input, |tx, (id, epoch)| Box::pin(upload::remove(tx, id, *epoch)))
+            .write(input, |tx, (id, epoch, bucket, left)| Box::pin(remove_upload(tx, id, *epoch, *bucket, left)))
             .await
             .map_err(|error: DbError| error)?;
         self.must_hold(removed)
     }
+}
+
+async fn remove_upload(
+    tx: &mut Tx<'_>,
+    id: &str,
+    epoch: i64,
+    bucket: i64,
+    left: &[String],
+) -> std::result::Result<bool, DbError> {
+    if !upload::remove(tx, id, epoch).await? {
+        return Ok(false);
+    }
+    remove_objects(tx, bucket, left, LEFT_LIFE).await?;
+    Ok(true)
 }
 
 struct Save {
@@ -416,6 +446,7 @@ struct Save {
     lease: i64,
     bucket: i64,
     superseded: Vec<String>,
+    left: Vec<String>,
 }
 
 impl Save {
@@ -423,7 +454,8 @@ impl Save {
         if !upload::save(tx, &self.id, self.claim, self.size, &self.text, self.lease).await? {
             return Ok(false);
         }
-        remove_objects(tx, self.bucket, &self.superseded).await?;
+        remove_objects(tx, self.bucket, &self.superseded, 0).await?;
+        remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
         Ok(true)
     }
 }
@@ -437,6 +469,7 @@ struct Finish {
     size: i64,
     key: String,
     superseded: Vec<String>,
+    left: Vec<String>,
     grace: i64,
 }
 
@@ -450,15 +483,16 @@ impl Finish {
         if !ours {
             blob::remove_object(tx, self.bucket, &self.key, 0).await?;
         }
-        remove_objects(tx, self.bucket, &self.superseded).await?;
+        remove_objects(tx, self.bucket, &self.superseded, 0).await?;
+        remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
         blob::link(tx, held.registry, self.repository, blob, self.grace).await?;
         Ok(())
     }
 }
 
-async fn remove_objects(tx: &mut Tx<'_>, bucket: i64, keys: &[String]) -> std::result::Result<(), DbError> {
+async fn remove_objects(tx: &mut Tx<'_>, bucket: i64, keys: &[String], delay: i64) -> std::result::Result<(), DbError> {
     for key in keys {
-        blob::remove_object(tx, bucket, key, 0).await?;
+        blob::remove_object(tx, bucket, key, delay).await?;
     }
     Ok(())
 }

@@ -122,3 +122,43 @@ async fn a_second_node_waits_for_a_living_first_one() {
     scene.maintain(0).await;
     assert_eq!(scene.objects().await.len(), 1);
 }
+
+/// A node that has stored the end of a request and then died or slept, before it could say so in the database, leaves an object
+/// that no row names. Its successor knows under which key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_object_of_a_node_that_was_left_behind_is_removed() {
+    let Some(scene) = Scene::scale_out().await else { return };
+    let upload = begin(&scene).await;
+    let (sender, asked, slow) = slow_body();
+    let ours = gate(&scene.core, &place(APP)).await;
+    let appending = tokio::spawn({
+        let (core, id) = (scene.core.clone(), upload.id.clone());
+        async move { core.append(&ours, &id, None, slow).await }
+    });
+    sender.send(Ok(Bytes::from_static(b"first"))).unwrap();
+    until("the chunk was taken", async || asked.count() >= 2).await;
+    let second = scene.node(120 * SECOND).await;
+    let theirs = gate(&second, &place(APP)).await;
+    second.finish_upload(&theirs, &upload.id, &digest(b"other"), None, body("other")).await.unwrap();
+    drop(sender);
+    appending.await.unwrap().expect_err("its lease was lost");
+    scene.maintain(2 * 3600 * SECOND).await;
+    assert_eq!(scene.objects().await.len(), 1, "that of the blob");
+    assert_eq!(read_blob(&second, &place(APP), &digest(b"other")).await.unwrap(), b"other");
+}
+
+/// A node sleeps in the last request of an upload; another one cancels the upload; then the first one wakes up, and stores the object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_upload_leaves_nothing_also_when_a_node_wakes_up_late() {
+    let Some(scene) = Scene::scale_out().await else { return };
+    let upload = begin(&scene).await;
+    let (sender, finishing) = first_node(&scene, &upload.id, digest(b"first"), Bytes::from_static(b"first")).await;
+    let second = scene.node(120 * SECOND).await;
+    let theirs = gate(&second, &place(APP)).await;
+    second.cancel_upload(&theirs, &upload.id).await.unwrap();
+    drop(sender);
+    finishing.await.unwrap().expect_err("its lease was lost");
+    assert!(read_blob(&second, &place(APP), &digest(b"first")).await.is_none());
+    scene.maintain(2 * 3600 * SECOND).await;
+    assert_eq!(scene.objects().await.len(), 0);
+}
