@@ -14,6 +14,16 @@ check:
     cargo clippy --workspace --all-targets --locked -- --deny warnings
     RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
 
+# Feed one parser with made-up input for some seconds: manifest, route, range, content_range, scope, authorization, config.
+# Needs `cargo install cargo-fuzz` and a nightly compiler. No sanitizer: there is no unsafe code to watch. What it finds is in
+# fuzz/artifacts; put it into fuzz/regressions/TARGET, which `cargo test -p roadstead-fuzzing` replays.
+fuzz target seconds="600":
+    cargo +nightly fuzz run --sanitizer none {{target}} -- -max_total_time={{seconds}} -rss_limit_mb=2048 -max_len=16384 -dict=fuzz/dictionaries/{{target}}.dict
+
+# Keep of one parser's corpus only what adds to the others.
+fuzz-minimise target:
+    cargo +nightly fuzz cmin --sanitizer none {{target}}
+
 # Install the real clients and servers that the tests use (Debian, as root).
 install:
     e2e/install

@@ -51,16 +51,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// An `Authorization` header of one of the two schemes that we know.
+/// An `Authorization` header of one of the two schemes that we know. Not `Debug`: it holds secrets.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Authorization<'a> {
+pub enum Authorization<'a> {
+    /// A token.
     Bearer(&'a str),
-    Basic { id: String, secret: String },
+    /// User name and password.
+    Basic {
+        /// What came as user name; has no colon.
+        id: String,
+        /// What came as password.
+        secret: String,
+    },
 }
 
 impl<'a> Authorization<'a> {
     /// `None` for another scheme, or a Basic that cannot be read.
-    pub(crate) fn parse(header: &'a str) -> Option<Self> {
+    pub fn parse(header: &'a str) -> Option<Self> {
         let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {

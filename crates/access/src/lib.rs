@@ -19,7 +19,7 @@ mod tests;
 
 pub use authenticate::{Access, AccessOptions, OpenError};
 pub use caller::{Caller, Presented};
-pub use credentials::Credentials;
+pub use credentials::{Authorization, Credentials};
 pub use decide::{Action, Refusal, Target, decide};
 pub use grant::{TokenError, TokenGrant, TokenRequest};
 pub use keys::{FIRST_PERSON, FirstKey, KeyError, Keys, MAX_LIVING_KEYS, NewKey};

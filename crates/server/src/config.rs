@@ -56,8 +56,21 @@ impl Config {
     /// # Errors
     /// Every unknown name, every wrong value and every contradiction, together.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let (given, mut problems) = sources::gather(sources);
-        let config = settings::read(&given, &mut problems);
+        let (given, problems) = sources::gather(sources);
+        Self::check(&given, problems)
+    }
+
+    /// Like [`Config::load`], with this text in the place of the file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(text: &str, sources: &Sources) -> Result<Self, ConfigError> {
+        let (given, problems) = sources::gather_from(Some(("the text", text)), sources);
+        Self::check(&given, problems)
+    }
+
+    fn check(given: &sources::Given, mut problems: Vec<String>) -> Result<Self, ConfigError> {
+        let config = settings::read(given, &mut problems);
         if let Some(config) = &config {
             check::check(config, &mut problems);
         }

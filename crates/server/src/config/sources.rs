@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use roadstead_model::{BucketName, NameError};
 use roadstead_registry::DEFAULT_BUCKET;
@@ -70,9 +70,23 @@ impl Given {
 
 /// Reads all sources; what can't be read goes to the problems.
 pub(super) fn gather(sources: &Sources) -> (Given, Vec<String>) {
+    let Some(path) = file_of(sources) else { return gather_from(None, sources) };
+    let place = path.display().to_string();
+    match fs::read_to_string(&path) {
+        Ok(text) => gather_from(Some((&place, &text)), sources),
+        Err(error) => {
+            let (given, mut problems) = gather_from(None, sources);
+            problems.insert(0, format!("the file {place} can't be read: {error}"));
+            (given, problems)
+        }
+    }
+}
+
+/// Reads a file by its name and text, and all sources that are not files.
+pub(super) fn gather_from(file: Option<(&str, &str)>, sources: &Sources) -> (Given, Vec<String>) {
     let (settings, mut given, mut problems) = (all(), Given::default(), Vec::new());
-    if let Some(path) = file_of(sources) {
-        read_file(&path, &settings, &mut given, &mut problems);
+    if let Some((place, text)) = file {
+        read_file(place, text, &settings, &mut given, &mut problems);
     }
     read_environment(sources, &settings, &mut given, &mut problems);
     for (name, value) in &sources.flags {
@@ -89,17 +103,13 @@ fn file_of(sources: &Sources) -> Option<PathBuf> {
     sources.file.clone().or_else(variable)
 }
 
-fn read_file(path: &Path, settings: &[Setting], given: &mut Given, problems: &mut Vec<String>) {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => return problems.push(format!("the file {} can't be read: {error}", path.display())),
-    };
+fn read_file(place: &str, text: &str, settings: &[Setting], given: &mut Given, problems: &mut Vec<String>) {
     match text.parse::<Table>() {
-        Ok(table) => read_table("", &table, &path.display().to_string(), settings, given, problems),
+        Ok(table) => read_table("", &table, place, settings, given, problems),
         // The message of the parser shows the line, which may hold a secret: only where and what is told.
         Err(error) => {
             let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            problems.push(format!("{} is not TOML: line {line}: {}", path.display(), error.message()));
+            problems.push(format!("{place} is not TOML: line {line}: {}", error.message()));
         }
     }
 }
@@ -233,8 +243,14 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     }
 }
 
+/// The longest name that is compared with the known ones, in bytes; comparing takes time and memory.
+const LONGEST_NAME: usize = 100;
+
 /// The known name that a wrong one looks like: few letters differ, or it lacks its section.
 fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if wrong.len() > LONGEST_NAME {
+        return None;
+    }
     let bare = wrong.strip_prefix("ROADSTEAD_").unwrap_or(wrong);
     let mut same_end = known.clone().filter(|name| {
         name.len() > bare.len() && name.ends_with(bare) && name[..name.len() - bare.len()].ends_with(['.', '_'])
