@@ -8,6 +8,7 @@ pub mod client;
 pub mod content;
 pub mod disk;
 pub mod engines;
+pub mod frames;
 pub mod h2;
 pub mod http;
 pub mod postgres;

@@ -155,7 +155,9 @@ impl Connection {
 
     fn read_head(&mut self) -> Result<(u16, Vec<(String, String)>), WireError> {
         let first = self.read_line()?;
-        let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        // HTTP/1.0 is what those hear who speak it.
+        let rest = first.strip_prefix("HTTP/1.1 ").or_else(|| first.strip_prefix("HTTP/1.0 "));
+        let status = rest.and_then(|rest| rest.get(..3)?.parse().ok());
         let Some(status) = status else { return rules(format!("status line {first:?}")) };
         let mut headers = Vec::new();
         loop {
@@ -208,6 +210,39 @@ impl Connection {
     pub fn is_closed(&mut self) -> bool {
         self.reader.fill_buf().map_or(true, <[u8]>::is_empty)
     }
+}
+
+/// Sends bytes as they are on a connection of its own, and reads all answers until the server closes it; the bytes must bring it to that.
+///
+/// # Panics
+/// When it neither answers nor closes, or answers against the rules of HTTP/1.1.
+#[track_caller]
+pub fn converse(address: SocketAddr, bytes: &[u8]) -> Vec<Response> {
+    let mut connection = Connection::open(address).expect("a connection");
+    let mut writer = connection.stream.try_clone().expect("a socket");
+    let get = Request::new("GET", "bytes");
+    let mut answers = Vec::new();
+    std::thread::scope(|scope| {
+        // It may close before it has read everything.
+        scope.spawn(move || writer.write_all(bytes));
+        loop {
+            match connection.read_answer(&get) {
+                Ok(answer) => answers.push(answer),
+                Err(WireError::Connection(error)) if !is_timeout(&error) => break,
+                Err(error) => {
+                    let _ = connection.stream.shutdown(Shutdown::Both);
+                    panic!("{error}; after {answers:?}");
+                }
+            }
+        }
+        // What it did not read is not waited for.
+        let _ = connection.stream.shutdown(Shutdown::Both);
+    });
+    answers
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
 }
 
 /// One request on a connection of its own, which the server must end after the answer (`Connection: close`).

@@ -5,6 +5,11 @@
 //! (the token flow), `..::s3::basic` and `..::s3::token` (PostgreSQL and S3). See [`scene`].
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod bad_credentials;
+mod bad_input;
+mod bad_manifests;
+mod bad_requests;
+mod bad_uploads;
 mod blobs;
 mod buckets;
 mod catalog;
@@ -18,6 +23,7 @@ mod faults_disk;
 mod faults_files;
 mod faults_postgres;
 mod faults_s3;
+mod h2_floods;
 mod habits;
 mod invariants;
 mod layers;
@@ -32,6 +38,7 @@ mod ping;
 mod referrers;
 mod restarts;
 mod scene;
+mod smuggling;
 mod start;
 mod tags;
 mod tls;
