@@ -29,6 +29,12 @@ fn refused(file: &str, environment: &[(&str, &str)], words: &[&str]) -> String {
 }
 
 #[test]
+fn a_name_of_a_megabyte_is_refused_like_any_other() {
+    let name = "x".repeat(1 << 20);
+    refused(&format!("{name} = 1"), &[(&format!("ROADSTEAD_{name}"), "1")], &["no such setting", "no such variable"]);
+}
+
+#[test]
 fn nothing_needs_to_be_configured() {
     let config = Config::load(&Sources::default()).expect("the defaults");
     assert_eq!(config.general.listen, ["127.0.0.1:5000".parse().expect("an address")]);
