@@ -15,10 +15,8 @@ conformance!(
     c3_ranges,
     c3_ranges_of_a_large_blob,
     c3_unsatisfiable,
-    c3_several_ranges,
     c3_a_range_that_is_none,
     c4_unknown_blob,
-    c4_local_to_the_repository,
     c6_etag,
 );
 
@@ -61,7 +59,7 @@ fn c2_exact_bytes_and_no_encoding(t: &Scene) {
     }
 }
 
-fn range(t: &Scene, digest: &str, range: &str) -> Response {
+pub(crate) fn range(t: &Scene, digest: &str, range: &str) -> Response {
     t.client.send(Request::new("GET", &t.at(&format!("blobs/{digest}"))).header("Range", range))
 }
 
@@ -118,29 +116,6 @@ fn c3_unsatisfiable(t: &Scene) {
     range(t, &empty, "bytes=0-").expect_one_of(&[416, 200]);
 }
 
-/// protocol.md C3 and 4 #44: several ranges (zstd:chunked) are 206 multipart/byteranges or 200 with everything.
-fn c3_several_ranges(t: &Scene) {
-    let bytes = random_bytes(4000);
-    let digest = t.client.push_blob(&t.repo, &bytes);
-    let answer = range(t, &digest, "bytes=0-9,100-109");
-    if answer.expect_one_of(&[200, 206]).status == 200 {
-        answer.expect_body(&bytes).expect_length(4000);
-        return;
-    }
-    let boundary = answer.header("Content-Type").strip_prefix("multipart/byteranges; boundary=").map(str::to_owned);
-    let boundary = boundary.unwrap_or_else(|| panic!("{answer:?}"));
-    for (first, last) in [(0, 9), (100, 109)] {
-        let mark = format!("bytes {first}-{last}/4000").into_bytes();
-        let find = |from: usize, what: &[u8]| {
-            let place = answer.body[from..].windows(what.len()).position(|window| window == what);
-            from + place.unwrap_or_else(|| panic!("{answer:?}")) + what.len()
-        };
-        let start = find(find(0, &mark), b"\r\n\r\n");
-        assert_eq!(answer.body[start..start + 10], bytes[first..=last], "{answer:?}");
-    }
-    assert!(answer.text().contains(&format!("--{}--", boundary.trim_matches('"'))), "{answer:?}");
-}
-
 /// protocol.md C3: never 206 with the wrong bytes. What is no range of bytes is ignored.
 fn c3_a_range_that_is_none(t: &Scene) {
     let bytes = random_bytes(100);
@@ -170,18 +145,6 @@ fn c4_unknown_blob(t: &Scene) {
     let never = format!("/v2/{}/blobs/{known}", t.another());
     t.client.get(&never).expect(404).error_code();
     t.client.head(&never).expect(404).expect_body(b"");
-}
-
-/// protocol.md C4 and 4 #8 (zot #4166, #4363): a blob of another repository is unknown here.
-fn c4_local_to_the_repository(t: &Scene) {
-    let bytes = random_bytes(100);
-    let digest = t.client.push_blob(&t.repo, &bytes);
-    let other = t.another();
-    t.client.push_blob(&other, b"so that the repository exists");
-    t.client.get(&format!("/v2/{other}/blobs/{digest}")).expect_error(404, "BLOB_UNKNOWN");
-    t.client.head(&format!("/v2/{other}/blobs/{digest}")).expect(404);
-    t.client.push_blob(&other, &bytes);
-    t.client.head(&format!("/v2/{other}/blobs/{digest}")).expect(200);
 }
 
 /// protocol.md C6: where there is an ETag, it works.

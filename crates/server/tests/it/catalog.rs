@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use roadstead_testkit::{Client, Login, Request, content, http::with_parameter, token::Challenge};
+use roadstead_testkit::{Client, Login, content, http::with_parameter};
 
 use crate::scene::{Scene, conformance};
 
-conformance!(i1_pages, i1_n_and_last, i1_only_what_has_an_artifact, i2_scope, i3_without_rights,);
+conformance!(i1_pages, i1_n_and_last, i1_only_what_has_an_artifact, i3_without_rights,);
 
 fn repositories(answer: &roadstead_testkit::Response) -> Vec<String> {
     let json = answer.expect(200).expect_header("Content-Type", "application/json").json();
@@ -63,12 +63,6 @@ fn i1_only_what_has_an_artifact(t: &Scene) {
     assert!(!whole(&t.client, 1000).contains(&t.repo));
     t.client.push_manifest(&t.repo, "v1", &image.manifest);
     assert!(whole(&t.client, 1000).contains(&t.repo));
-}
-
-/// protocol.md I2 and 4 #40 (distribution #3165): the challenge asks for `registry:catalog:*`.
-fn i2_scope(t: &Scene) {
-    let answer = t.client.anonymous().send(Request::new("GET", "/v2/_catalog"));
-    assert_eq!(Challenge::of(&answer).scope.as_deref(), Some("registry:catalog:*"));
 }
 
 /// protocol.md I3: only what the caller may pull, or 401/403.

@@ -8,14 +8,11 @@ use serde_json::json;
 
 use crate::{
     scene::{Scene, conformance},
-    tags::push_tags,
     uploads::{expect_blob, expect_no_blob},
 };
 
 conformance!(
-    j1_by_digest,
     j1_by_sha512,
-    j2_by_tag,
     j3_unknown,
     j5_blob,
     j5_blob_of_a_living_artifact,
@@ -24,21 +21,6 @@ conformance!(
     j7_push_again,
     j7_child_of_an_index,
 );
-
-/// protocol.md J1 and 4 #13, #34: 202, and at once no tag on it is left.
-fn j1_by_digest(t: &Scene) {
-    let image = content::image(1);
-    let digest = t.client.push_image(&t.repo, "a", &image);
-    t.client.push_manifest(&t.repo, "b", &image.manifest);
-    t.client.push_image(&t.repo, "other", &content::image(0));
-    t.client.delete(&t.at(&format!("manifests/{digest}"))).expect(202);
-    for reference in ["a", "b", &digest] {
-        t.client.head(&t.at(&format!("manifests/{reference}"))).expect(404);
-        t.client.get(&t.at(&format!("manifests/{reference}"))).expect_error(404, "MANIFEST_UNKNOWN");
-    }
-    assert_eq!(t.client.get(&t.at("tags/list")).expect(200).json()["tags"], json!(["other"]));
-    t.client.delete(&t.at(&format!("manifests/{digest}"))).expect_error(404, "MANIFEST_UNKNOWN");
-}
 
 /// protocol.md J1 with the other algorithm.
 fn j1_by_sha512(t: &Scene) {
@@ -50,20 +32,6 @@ fn j1_by_sha512(t: &Scene) {
         t.client.delete(&t.at(&format!("manifests/{digest}"))).expect(202);
         t.client.head(&t.at(&format!("manifests/{digest}"))).expect(404);
         t.client.head(&t.at("manifests/v1")).expect(404);
-    }
-}
-
-/// protocol.md J2, 1.5.7 and 4 #14: only that tag goes; the manifest and its other tags stay.
-fn j2_by_tag(t: &Scene) {
-    let names: Vec<String> = (0..3).map(|n| format!("v{n}")).collect();
-    push_tags(t, &names);
-    let digest = t.client.head(&t.at("manifests/v0")).header("Docker-Content-Digest").to_owned();
-    t.client.delete(&t.at("manifests/v0")).expect(202);
-    t.client.head(&t.at("manifests/v0")).expect(404);
-    assert_eq!(t.client.get(&t.at("tags/list")).json()["tags"], json!(["v1", "v2"]));
-    for reference in ["v1", "v2", &digest] {
-        let head = t.client.head(&t.at(&format!("manifests/{reference}")));
-        head.expect(200).expect_header("Docker-Content-Digest", &digest);
     }
 }
 

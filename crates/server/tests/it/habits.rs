@@ -1,7 +1,5 @@
 //! Whole conversations as programs hold them: protocol.md 1.4 and 3.
 
-use std::thread;
-
 use roadstead_testkit::{
     Body, Request, Response,
     content::{self, random_bytes, types},
@@ -22,14 +20,12 @@ conformance!(
     p31_docker_resumes_a_layer,
     p32_containerd_push,
     p33_skopeo_push,
-    p34_buildkit_attestations,
     p35_streamed_layer,
     p35_push_permission,
     p37_regctl_upload,
     p38_oras_ping,
     p38_helm_version_tags,
     p38_cosign_signature_tag,
-    p42_many_layers_at_once,
 );
 
 /// protocol.md 1.4: manifest PUT and PATCH with `Transfer-Encoding: chunked`, Location of both fetched.
@@ -154,28 +150,6 @@ fn p33_skopeo_push(t: &Scene) {
     t.client.delete(&t.at(&format!("manifests/{named}"))).expect(202);
 }
 
-/// protocol.md 3.4 and 4 #6 (zot #3005): an index with attestation manifests, and a Docker image beside it.
-fn p34_buildkit_attestations(t: &Scene) {
-    let image = content::image(1);
-    let mut attestation = content::image(1);
-    let mut json = attestation.manifest.json();
-    json["layers"][0]["mediaType"] = "application/vnd.in-toto+json".into();
-    attestation.manifest = roadstead_testkit::content::Manifest::new(&json);
-    for image in [&image, &attestation] {
-        t.client.push_image(&t.repo, &image.manifest.digest(), image);
-    }
-    let mut index = content::index(&[&image.manifest, &attestation.manifest]).json();
-    index["manifests"][1]["platform"] = json!({"architecture": "unknown", "os": "unknown"});
-    index["manifests"][1]["annotations"] = json!({
-        "vnd.docker.reference.type": "attestation-manifest",
-        "vnd.docker.reference.digest": image.manifest.digest(),
-    });
-    let index = content::Manifest::new(&index);
-    t.client.push_manifest(&t.repo, "built", &index);
-    t.client.push_image(&t.repo, "schema2", &content::docker_image());
-    t.client.get(&t.at("manifests/built")).expect(200).expect_body(&index.bytes);
-}
-
 /// protocol.md 3.5: the digest is known only at PUT (`crane append`, ko).
 fn p35_streamed_layer(t: &Scene) {
     let bytes = random_bytes(200_000);
@@ -240,19 +214,5 @@ fn p38_cosign_signature_tag(t: &Scene) {
         let named = t.client.push_image(&t.repo, &tag, &signature);
         let head = t.client.head(&t.at(&format!("manifests/{tag}")));
         head.expect(200).expect_header("Docker-Content-Digest", &named);
-    }
-}
-
-/// protocol.md 4 #42 (gitea #19586): twenty layers, ten at a time; none is lost.
-fn p42_many_layers_at_once(t: &Scene) {
-    let image = content::image(20);
-    thread::scope(|scope| {
-        for blobs in image.blobs.chunks(2) {
-            scope.spawn(move || blobs.iter().for_each(|blob| drop(t.client.push_blob(&t.repo, blob))));
-        }
-    });
-    t.client.push_manifest(&t.repo, "v1", &image.manifest);
-    for blob in &image.blobs {
-        assert_eq!(&t.client.pull_blob(&t.repo, &digest(blob)), blob);
     }
 }

@@ -47,3 +47,4 @@ mod token_rights;
 mod uploads;
 mod uploads_digests;
 mod uploads_faults;
+mod wild;

@@ -22,7 +22,6 @@ conformance!(
     f6_missing_blobs,
     f6_blobs_that_come_later,
     f6_missing_children,
-    f6_children_that_are_blobs,
     f6_blobs_of_another_repository,
     f7_unknown_media_types,
     f9_moves_the_tag,
@@ -203,24 +202,6 @@ fn f6_missing_children(t: &Scene) {
     let digest = t.client.push_manifest(&t.repo, "sparse", &index);
     t.client.get(&t.at(&format!("manifests/{digest}"))).expect(200).expect_body(&index.bytes);
     t.client.get(&t.at(&format!("manifests/{}", missing.manifest.digest()))).expect_error(404, "MANIFEST_UNKNOWN");
-}
-
-/// protocol.md F6, 3.4 and 4 #16, #17: BuildKit's cache is an index of layers and a config, without platforms.
-fn f6_children_that_are_blobs(t: &Scene) {
-    for media_type in [types::INDEX, types::DOCKER_LIST] {
-        let layers = [random_bytes(100), random_bytes(100)];
-        let cache = random_bytes(50);
-        let mut children: Vec<_> = layers.iter().map(|layer| content::descriptor(types::LAYER, layer)).collect();
-        children.push(content::descriptor("application/vnd.buildkit.cacheconfig.v0", &cache));
-        for blob in layers.iter().chain([&cache]) {
-            t.client.push_blob(&t.repo, blob);
-        }
-        let index = Manifest::new(&content::index_of(children).with("mediaType", media_type).json());
-        let digest = t.client.push_manifest(&t.repo, "cache", &index);
-        let answer = t.client.get(&t.at("manifests/cache"));
-        answer.expect(200).expect_header("Content-Type", media_type).expect_header("Docker-Content-Digest", &digest);
-        answer.expect_body(&index.bytes);
-    }
 }
 
 /// protocol.md F6 and C4: a blob of another repository is not here, and naming it in a manifest does not bring it.

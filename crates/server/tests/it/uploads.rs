@@ -14,8 +14,6 @@ conformance!(
     d4_begin_with_any_content_type,
     d5_patch_in_every_form,
     d6_range_grows_with_each_chunk,
-    d6_large_chunks_over_several_parts,
-    d6_patch_is_202_to_the_last_byte,
     d8_status,
     d8_status_on_older_locations,
     d9_put_with_the_last_chunk,
@@ -131,33 +129,6 @@ fn d6_range_grows_with_each_chunk(t: &Scene) {
         expect_session(t, &t.client.get(&location), 204, size);
     }
     let digest = digest(&bytes);
-    t.client.put(&with_parameter(&location, "digest", &digest), b"").expect(201);
-    expect_blob(t, &digest, &bytes);
-}
-
-/// protocol.md D6 and 4 #26, #28: 40 MiB in four chunks, of which no end falls together with the end of a part.
-fn d6_large_chunks_over_several_parts(t: &Scene) {
-    let bytes = random_bytes(40 * 1024 * 1024 + 5);
-    let mut location = t.client.begin(&t.repo);
-    let mut size = 0;
-    for piece in bytes.chunks(10 * 1024 * 1024 + 3) {
-        let mut request = Request::new("PATCH", &location).body(Body::streamed(piece));
-        request = request.header("Content-Range", &format!("{size}-{}", size + piece.len() - 1));
-        size += piece.len();
-        location = expect_session(t, &t.client.send(request), 202, size);
-    }
-    let digest = digest(&bytes);
-    t.client.put(&with_parameter(&location, "digest", &digest), b"").expect(201);
-    expect_blob(t, &digest, &bytes);
-}
-
-/// protocol.md 4 #27: PATCH with the last byte is 202, and nothing is a blob before PUT.
-fn d6_patch_is_202_to_the_last_byte(t: &Scene) {
-    let bytes = random_bytes(1000);
-    let digest = digest(&bytes);
-    let location = t.client.begin(&t.repo);
-    let location = expect_session(t, &t.client.patch(&location, Some(0), &bytes), 202, 1000);
-    expect_no_blob(t, &digest);
     t.client.put(&with_parameter(&location, "digest", &digest), b"").expect(201);
     expect_blob(t, &digest, &bytes);
 }

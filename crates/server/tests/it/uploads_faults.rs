@@ -1,7 +1,5 @@
 //! protocol.md 1, Upload (D): chunks out of order, cut connections, repeated requests, requests at the same time.
 
-use std::thread;
-
 use roadstead_testkit::{
     Body, Request,
     content::{digest, random_bytes},
@@ -23,12 +21,8 @@ conformance!(
     d13_last_chunk_out_of_order,
     d15_unknown_session,
     d15_session_of_another_repository,
-    d18_same_digest_at_the_same_time,
     d19_aborted_patch,
     d19_aborted_put,
-    d19_replayed_patch,
-    d19b_repeated_put,
-    d19_many_sessions_at_once,
 );
 on_both_engines!(d20_size_limit);
 
@@ -178,27 +172,6 @@ fn d15_session_of_another_repository(t: &Scene) {
     expect_session(t, &t.client.get(&location), 204, 0);
 }
 
-/// protocol.md D18 and 4 #41 (nexus-public #967): sixteen uploads of one digest finish together, all with 201.
-fn d18_same_digest_at_the_same_time(t: &Scene) {
-    let bytes = random_bytes(100_000);
-    let digest = digest(&bytes);
-    let ready: Vec<String> = (0..16)
-        .map(|_| {
-            let patch = Request::new("PATCH", &t.client.begin(&t.repo)).body(Body::Length(bytes.clone()));
-            t.client.send(patch).expect(202).location_path()
-        })
-        .collect();
-    thread::scope(|scope| {
-        for location in &ready {
-            scope.spawn(|| {
-                let answer = t.client.put(&with_parameter(location, "digest", &digest), b"");
-                answer.expect(201).expect_header("Docker-Content-Digest", &digest);
-            });
-        }
-    });
-    expect_blob(t, &digest, &bytes);
-}
-
 /// protocol.md D19: when a PATCH is cut off, status says what is stored, and the upload goes on from there.
 fn d19_aborted_patch(t: &Scene) {
     let bytes = random_bytes(300_000);
@@ -247,58 +220,6 @@ fn d19_aborted_put(t: &Scene) {
     }
     t.client.push_blob(&t.repo, &bytes);
     expect_blob(t, &whole, &bytes);
-}
-
-/// protocol.md D19 and 4 #29 (jib #4526): a replay with the same range is 416; without a range it is more data, so
-/// the digest does not fit; a fresh session succeeds.
-fn d19_replayed_patch(t: &Scene) {
-    let bytes = random_bytes(1000);
-    let digest = digest(&bytes);
-    let location = t.client.begin(&t.repo);
-    t.client.patch(&location, Some(0), &bytes).expect(202);
-    t.client.patch(&location, Some(0), &bytes).expect(416).expect_header("Range", "0-999");
-    let answer = t.client.patch(&location, None, &bytes);
-    if answer.expect_one_of(&[202, 416]).status == 202 {
-        let location = expect_session(t, &answer, 202, 2000);
-        t.client.put(&with_parameter(&location, "digest", &digest), b"").expect_error(400, "DIGEST_INVALID");
-        expect_no_blob(t, &digest);
-    }
-    t.client.push_blob(&t.repo, &bytes);
-    expect_blob(t, &digest, &bytes);
-}
-
-/// protocol.md D19b and 4 #30 (jib #4301): the last PUT once more is 201 again; with another digest it is not.
-fn d19b_repeated_put(t: &Scene) {
-    let bytes = random_bytes(1000);
-    let digest = digest(&bytes);
-    let location = t.client.patch(&t.client.begin(&t.repo), Some(0), &bytes[..500]).expect(202).location_path();
-    let target = with_parameter(&location, "digest", &digest);
-    for _ in 0..3 {
-        let answer = t.client.put(&target, &bytes[500..]);
-        answer.expect(201).expect_header("Docker-Content-Digest", &digest);
-        assert_eq!(answer.location_path(), t.at(&format!("blobs/{digest}")));
-    }
-    t.client.put(&target, b"").expect(201);
-    let other = roadstead_testkit::digest(b"other");
-    t.client.put(&with_parameter(&location, "digest", &other), b"other").expect_one_of(&[400, 404]).error_code();
-    expect_no_blob(t, &other);
-    expect_blob(t, &digest, &bytes);
-}
-
-/// protocol.md 4 #49 (jib #2372): many sessions at once, and no cookie is needed.
-fn d19_many_sessions_at_once(t: &Scene) {
-    thread::scope(|scope| {
-        for _ in 0..32 {
-            scope.spawn(|| {
-                let bytes = random_bytes(20_000);
-                let begun = t.client.post(&t.at("blobs/uploads/"));
-                let location = begun.expect(202).expect_no("Set-Cookie").location_path();
-                let location = t.client.patch(&location, Some(0), &bytes[..7000]).expect(202).location_path();
-                let location = t.client.patch(&location, Some(7000), &bytes[7000..]).expect(202).location_path();
-                t.client.put(&with_parameter(&location, "digest", &digest(&bytes)), b"").expect(201);
-            });
-        }
-    });
 }
 
 /// protocol.md D20: above the limit 413, whichever way the bytes come; at the limit 201.
