@@ -146,16 +146,21 @@ pub struct Image {
 
 /// An OCI image with a configuration and `layers` layers that nobody has pushed before.
 pub fn image(layers: usize) -> Image {
+    let layers: Vec<Vec<u8>> = (0..layers).map(|_| random_bytes(1000)).collect();
+    image_of(&layers)
+}
+
+/// An OCI image of these layers, with a configuration that nobody has pushed before.
+pub fn image_of(layers: &[Vec<u8>]) -> Image {
     let config = json!({"architecture": "amd64", "os": "linux", "nonce": hex(&random_bytes(8)),
         "rootfs": {"type": "layers", "diff_ids": []}, "history": []});
     let config = serde_json::to_vec(&config).expect("JSON can be written");
-    let layers: Vec<Vec<u8>> = (0..layers).map(|_| random_bytes(1000)).collect();
     let json = json!({
         "schemaVersion": 2, "mediaType": types::MANIFEST,
         "config": descriptor(types::CONFIG, &config),
         "layers": layers.iter().map(|layer| descriptor(types::LAYER, layer)).collect::<Vec<_>>(),
     });
-    Image { manifest: Manifest::new(&json), blobs: std::iter::once(config).chain(layers).collect() }
+    Image { manifest: Manifest::new(&json), blobs: std::iter::once(config).chain(layers.iter().cloned()).collect() }
 }
 
 /// An image in Docker's own types.

@@ -1,12 +1,13 @@
-//! Which of the outside engines this machine has, and the one line that says what was left out.
+//! Which of the outside engines this machine has, and the one line for each that says what was left out.
 
 use std::{
     collections::BTreeSet,
     io::Write,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Postgres, S3};
+use crate::{Postgres, S3, process::find_program};
 
 /// Both of the scale-out engines: PostgreSQL and an S3.
 pub fn scale_out() -> Option<(&'static Postgres, &'static S3)> {
@@ -37,6 +38,15 @@ pub fn s3() -> Option<&'static S3> {
         left_out("SeaweedFS (`weed`)");
     }
     s3
+}
+
+/// nginx, which Debian puts where only root's `PATH` goes.
+pub fn nginx() -> Option<PathBuf> {
+    let found = find_program("nginx", &["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    if found.is_none() {
+        left_out("nginx");
+    }
+    found
 }
 
 /// Says once what is missing, past the capture of test output; or fails where everything is required.
