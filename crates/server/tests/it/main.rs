@@ -2,7 +2,8 @@
 //!
 //! A test is named after what it holds: `c3_ranges` is protocol.md C3. The groups of the protocol run four times:
 //! `blobs::c3_ranges::directory::basic` (SQLite and a directory, the key with each request), `..::directory::token`
-//! (the token flow), `..::s3::basic` and `..::s3::token` (PostgreSQL and S3). See [`scene`].
+//! (the token flow), `..::s3::basic` and `..::s3::token` (PostgreSQL and S3). See [`scene`]. The list T1 to T16 of
+//! protocol.md 2.6 is in [`token`] and [`token_rights`], the bugs of protocol.md 4 are in [`wild`].
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod bad_credentials;
@@ -10,6 +11,7 @@ mod bad_input;
 mod bad_manifests;
 mod bad_requests;
 mod bad_uploads;
+mod beside;
 mod blobs;
 mod buckets;
 mod catalog;

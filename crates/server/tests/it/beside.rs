@@ -1,0 +1,85 @@
+//! A node inside the test process, on the database of a server that runs: for what no command does yet, and for a clock
+//! that a test can set.
+
+use std::time::Duration;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use roadstead_access::{Access, AccessOptions, Clock, Credentials, Entropy, Keys, NewKey, TokenRequest};
+use roadstead_db::{DatabaseUrl, Db, DbError, Options, keys};
+use roadstead_model::{Place, scope::Scopes};
+use roadstead_testkit::{
+    Server, Setup,
+    server::{KEY_ID, KEY_SECRET},
+};
+use tokio::runtime::Runtime;
+
+const SECRET_KEY: [u8; 32] = [9; 32];
+/// What the shortest token lives, and what clocks may differ by (protocol.md 2.2, 2.4), in seconds.
+const SHORTEST: u64 = 60;
+const LEEWAY: u64 = 60;
+
+/// The node. Servers it stands beside are started with [`with_known_secret`].
+pub(crate) struct Beside {
+    db: Db,
+    runtime: Runtime,
+    host: String,
+}
+
+/// A server whose tokens this node can make too.
+pub(crate) fn with_known_secret(setup: Setup) -> Setup {
+    setup.set("ROADSTEAD_SECRET_KEY", &BASE64_STANDARD.encode(SECRET_KEY))
+}
+
+impl Beside {
+    /// A node on the database of `server`.
+    pub(crate) fn new(server: &Server) -> Self {
+        let url = match server.cluster() {
+            Some(cluster) => DatabaseUrl::Postgres(cluster.database.url()),
+            None => DatabaseUrl::Sqlite(server.data().join("roadstead.db")),
+        };
+        // The test cluster does not flush.
+        let options =
+            Options { url, pool: 2, allow_fsync_off: true, clock_offset_micros: 0, ca_certificates: Vec::new() };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let db = runtime.block_on(Db::open(options)).unwrap();
+        Self { db, runtime, host: server.address().to_string() }
+    }
+
+    /// A key of somebody who is no administrator and has no role anywhere.
+    pub(crate) fn person(&self, name: &str) -> NewKey {
+        self.runtime.block_on(async {
+            let input = name.to_owned();
+            let made: Result<_, DbError> =
+                self.db.write(input, |tx, name| Box::pin(keys::insert_person(tx, name, false))).await;
+            assert!(made.unwrap().is_some(), "{name} was there");
+            Keys::new(self.db.clone(), Entropy::system()).create(name, "", None).await.unwrap()
+        })
+    }
+
+    /// A token of 60 seconds of the first key, made by a node whose clock is so late that the server takes it for about
+    /// `left` seconds more; and a refresh token.
+    pub(crate) fn ending_token(&self, scopes: &[&str], left: u64) -> (String, String) {
+        let late = i64::try_from((SHORTEST + LEEWAY - left) * 1_000_000).unwrap();
+        let options = AccessOptions {
+            token_lifetime: Duration::from_secs(SHORTEST),
+            clock: Clock::new(move || Clock::system().micros() - late),
+            ..AccessOptions::new(SECRET_KEY)
+        };
+        let grant = self.runtime.block_on(async {
+            let access = Access::open(self.db.clone(), options).await.unwrap();
+            let request = TokenRequest {
+                service: &self.host,
+                credentials: Credentials::password(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
+                scopes: Scopes::parse(scopes.iter().copied()),
+                resolve: &|name| {
+                    let (registry, repository) = name.split_once('/')?;
+                    Some(Place { registry: registry.parse().ok()?, repository: repository.parse().ok()? })
+                },
+                offline: true,
+            };
+            access.token(request).await.unwrap()
+        });
+        assert_eq!(grant.expires_in, SHORTEST);
+        (grant.token, grant.refresh_token.unwrap())
+    }
+}
