@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use crate::scene::BINARY;
 
 /// Writes a fresh certificate for 127.0.0.1 and its key; the certificate.
-fn certificate(dir: &Path) -> reqwest::Certificate {
+pub(crate) fn certificate(dir: &Path) -> reqwest::Certificate {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(dir.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
     std::fs::write(dir.join("tls.pem"), made.cert.pem()).unwrap();

@@ -1,7 +1,8 @@
 //! protocol.md 4: bugs about referrers.
 
 use roadstead_testkit::{
-    content::{self, Algorithm, Image, Manifest, random_bytes},
+    Request,
+    content::{self, Algorithm, Image, Manifest, random_bytes, types},
     digest,
     http::escape,
 };
@@ -12,25 +13,35 @@ use crate::{
     scene::{Scene, conformance},
 };
 
-conformance!(bug18_k4_filter_of_nothing, bug19_k3_kinds_of_artifact_types, bug21_k1_empty, bug46_k6_fallback_tag);
+conformance!(
+    bug18_k4_filter_of_nothing,
+    bug19_k3_kinds_of_artifact_types,
+    bug20_the_type_is_an_index,
+    bug21_k1_empty,
+    bug45_an_empty_filter_is_none,
+    bug46_k6_fallback_tag,
+);
 
-/// protocol.md K4 and 4 #18, #45: zero hits still say the filter; an empty value is no filter (quay #6385).
+/// protocol.md K4 and 4 #18 (harbor #18413): the filter that was applied is said, with hits and without any.
 fn bug18_k4_filter_of_nothing(t: &Scene) {
     let subject = content::image(0).manifest;
     push_about(t, "x/y", &subject);
-    let answer = t.client.get(&t.at(&format!("referrers/{}?artifactType=", subject.digest())));
-    assert_eq!(list(&answer).len(), 1);
-    answer.expect_no("OCI-Filters-Applied");
     let unknown = digest(b"nobody");
-    // The second is a text that PostgreSQL can't be asked for.
-    for (digest, wanted) in [(&unknown, "x%2Fy"), (&subject.digest(), "%00")] {
+    // The last is a text that PostgreSQL can't be asked for.
+    for (digest, wanted, found) in [
+        (&subject.digest(), "x%2Fy", 1),
+        (&unknown, "x%2Fy", 0),
+        (&subject.digest(), "x%2Fz", 0),
+        (&subject.digest(), "%00", 0),
+    ] {
         let answer = t.client.get(&t.at(&format!("referrers/{digest}?artifactType={wanted}")));
-        assert_eq!(list(&answer), Vec::<Value>::new());
+        assert_eq!(list(&answer).len(), found, "{answer:?}");
         answer.expect_header("OCI-Filters-Applied", "artifactType");
     }
+    t.client.get(&t.at(&format!("referrers/{}", subject.digest()))).expect(200).expect_no("OCI-Filters-Applied");
 }
 
-/// protocol.md K3 and 4 #19: the manifest's artifactType, else the config's media type; none for an index without.
+/// protocol.md K3 and 4 #19 (harbor #19867): the manifest's artifactType, else the config's media type; none for an index without.
 fn bug19_k3_kinds_of_artifact_types(t: &Scene) {
     let subject = content::image(0).manifest;
     let mut both = content::artifact("application/vnd.a");
@@ -67,7 +78,7 @@ fn bug19_k3_kinds_of_artifact_types(t: &Scene) {
     }
 }
 
-/// protocol.md K1, 1.6.3, 4 #20, #21 and oras' ping: 200 and an empty index, also for what nobody has heard of.
+/// protocol.md K1, 1.6.3, 4 #21 (go-containerregistry #1647) and oras' ping: 200 and an empty index, also for what nobody has heard of.
 fn bug21_k1_empty(t: &Scene) {
     let unknown = digest(&random_bytes(10));
     let zeroes = format!("sha256:{}", "0".repeat(64));
@@ -83,7 +94,7 @@ fn bug21_k1_empty(t: &Scene) {
     }
 }
 
-/// protocol.md K6 and 4 #46: what an index under the fallback tag lists is in the answer, its missing fields taken
+/// protocol.md K6 and 4 #46 (cosign #4641): what an index under the fallback tag lists is in the answer, its missing fields taken
 /// from the stored manifest; each entry once; the filter sees them too.
 fn bug46_k6_fallback_tag(t: &Scene) {
     let subject = content::image(0).manifest;
@@ -105,4 +116,36 @@ fn bug46_k6_fallback_tag(t: &Scene) {
     let filter = format!("?artifactType={}", escape("application/vnd.example.signature"));
     let filtered = t.client.get(&t.at(&format!("referrers/{}{filter}", subject.digest())));
     assert_eq!(digests(&list(&filtered)), [digest]);
+}
+
+/// protocol.md 4 #20 (go-containerregistry #1760), K1: the exact type, without a charset and in one line, on an answer
+/// with entries, on an empty one, on a filtered one, and for a repository that is not there.
+fn bug20_the_type_is_an_index(t: &Scene) {
+    let subject = content::image(0).manifest;
+    let nowhere = format!("/v2/{}/referrers/{}", t.another(), subject.digest());
+    let here = t.at(&format!("referrers/{}", subject.digest()));
+    for pushed in [false, true] {
+        if pushed {
+            push_about(t, "x/y", &subject);
+        }
+        for target in [&nowhere, &here, &format!("{here}?artifactType=x%2Fy"), &format!("{here}?artifactType=none")] {
+            for accept in ["application/json", types::INDEX, "*/*"] {
+                let answer = t.client.send(Request::new("GET", target).header("Accept", accept));
+                assert_eq!(answer.expect(200).all("Content-Type"), [types::INDEX], "{answer:?}");
+            }
+        }
+    }
+}
+
+/// protocol.md 4 #45 (quay #6385), K4: `?artifactType=` asks for everything, and the answer says no filter.
+fn bug45_an_empty_filter_is_none(t: &Scene) {
+    let subject = content::image(0).manifest;
+    let pushed = ["x/y", "x/z"].map(|artifact_type| push_about(t, artifact_type, &subject).digest());
+    let target = t.at(&format!("referrers/{}", subject.digest()));
+    for query in ["?artifactType=", "?artifactType", ""] {
+        let answer = t.client.get(&format!("{target}{query}"));
+        let found = digests(&list(&answer));
+        assert!(found.len() == 2 && pushed.iter().all(|digest| found.contains(digest)), "{answer:?}");
+        answer.expect_no("OCI-Filters-Applied");
+    }
 }
