@@ -60,7 +60,9 @@ rm -rf "$work/jib/target"
 other=team/other-$(openssl rand -hex 4) # nothing is there yet
 check "jib:build, upon that image, to another repository" \
     jib -Dfrom="$pushed:1" -Dto="$PUSH_HOST/$REGISTRY/$other:2" "${login[@]}" "${from[@]}"
-same "blobs that were mounted" 4 "$(mounted "$other")"
+# Some twice: layers of the base are made here anew, and asked for at the same time.
+(($(mounted "$other") >= 4)) || fail "not all four blobs were mounted: $(mounted "$other")"
+same "blobs that were sent" 0 "$(uploaded "$other")"
 did mount
 
 witness "$PUSH_HOST"
