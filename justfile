@@ -42,7 +42,8 @@ e2e-full *recipes:
 # Break a running region under load and look whether anything was lost; `--help` names the trials. docs/reliability.md
 trials *arguments="kill --times 30":
     cargo build --release
-    PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" cargo run -p roadstead-trials -- {{arguments}}
+    cargo build --workspace --bin roadstead-trials
+    PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" "${CARGO_TARGET_DIR:-target}/debug/roadstead-trials" {{arguments}}
 
 # Write the reference page of the settings anew.
 docs:

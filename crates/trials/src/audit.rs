@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use roadstead_testkit::eventually;
+use roadstead_testkit::{digest, eventually};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
@@ -28,7 +28,7 @@ const DUE: &str =
 const BLOBS: &str = "SELECT object_key, size FROM blob";
 
 /// What may be in the bucket and is no blob: what uploads have stored, and what is to be removed.
-const UPLOADS: &str = "SELECT state FROM upload WHERE finished IS NULL";
+const UPLOADS: &str = "SELECT state, epoch FROM upload WHERE finished IS NULL";
 const REMOVALS: &str = "SELECT object_key FROM object_removal";
 
 /// Each of these has to find nothing.
@@ -137,12 +137,17 @@ fn objects(store: &Store, database: &Database, ledger: &Ledger) {
         ledger.count("objects compared", 1);
     }
     owned.extend(database.rows(REMOVALS).concat());
-    let states = database.rows(UPLOADS).concat();
-    let states: Vec<serde_json::Value> = states.iter().filter_map(|state| serde_json::from_str(state).ok()).collect();
-    for state in &states {
+    let uploads = database.rows(UPLOADS);
+    let states: Vec<serde_json::Value> =
+        uploads.iter().map(|row| serde_json::from_str(&row[0]).unwrap_or_default()).collect();
+    for (state, row) in states.iter().zip(&uploads) {
         let further = state["superseded"].as_array().cloned().unwrap_or_default();
         let keys = [&state["key"], &state["tail"]["key"]].into_iter().chain(&further);
         owned.extend(keys.filter_map(|key| key.as_str().map(str::to_owned)));
+        // What a claim may have left that did not come to say so: the next claim has it removed, at the latest that of the end.
+        let key = state["key"].as_str().unwrap_or_default();
+        let (first, last) = (state["accounted"].as_i64().unwrap_or_default(), row[1].parse().unwrap_or_default());
+        owned.extend((first..=last).map(|claim| digest(format!("{key} {claim}").as_bytes())[7..39].to_owned()));
     }
     let left: Vec<_> = objects.iter().filter(|(key, _)| !owned.contains(*key)).collect();
     if !left.is_empty() {
