@@ -129,10 +129,13 @@ impl Trial {
     /// Waits until the server has acknowledged something anew.
     pub fn wait_for_load(&self) {
         let before = self.ledger.counted(ACKNOWLEDGED);
-        let served = || self.ledger.counted(ACKNOWLEDGED) > before;
-        if !(0..STEPS).any(|_| served() || (std::thread::sleep(STEP), false).1) {
-            self.ledger.find("nothing was acknowledged for a minute, although the region runs");
+        for _ in 0..STEPS {
+            if self.ledger.counted(ACKNOWLEDGED) > before {
+                return;
+            }
+            std::thread::sleep(STEP);
         }
+        self.ledger.find("nothing was acknowledged for a minute, although the region runs");
     }
 
     /// Goes on at a random moment of the next `most` milliseconds.
