@@ -339,6 +339,7 @@ impl Writer {
             }
             Err(error) => {
                 self.broken = true;
+                self.full |= matches!(error, DbError::Full(_));
                 Err(error.into())
             }
         }
@@ -390,6 +391,9 @@ impl Writer {
         match self.core.db().write(finish, |tx, finish| Box::pin(finish.run(tx))).await {
             Ok(()) => Ok(()),
             Err(error) => {
+                if matches!(error, Error::Full(_)) {
+                    self.cut_back().await;
+                }
                 self.release().await;
                 Err(error)
             }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use roadstead_testkit::{
@@ -126,7 +126,8 @@ fn read_byte_by_byte(server: &Server, blob: &str) {
     until("the server gives up who reads so slowly", || {
         thread::sleep(PACE);
         let _ = stream.read(&mut [0]);
-        { output.since(0).iter() }.any(|line| line.contains(&id) && line.contains("status=200")).then_some(())
+        let given_up = |line: &String| line.contains(&id) && line.contains("status=200");
+        output.since(0).iter().any(given_up).then_some(())
     });
 }
 
@@ -159,7 +160,7 @@ async fn over_tls(
     server: &Server,
     root: &rustls_pki_types::CertificateDer<'static>,
     protocol: &[u8],
-) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
+) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -179,7 +180,7 @@ where
     let io = TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let connection = tokio::spawn(connection);
-    let ticks = futures::stream::unfold(tokio::time::interval(PACE), |mut ticks| async {
+    let ticks = futures::stream::unfold(tokio::time::interval(PACE), async |mut ticks| {
         ticks.tick().await;
         Some(((), ticks))
     });

@@ -71,7 +71,8 @@ fn none_left_while_it_runs(storage: &Storage) {
     let mut waiting = Connection::open(server.address()).unwrap();
     let get = Request::new("GET", "/v2/").header("Authorization", &basic(KEY_ID, KEY_SECRET));
     waiting.write_head(&get).unwrap();
-    server.output().wait_for(0, |line| line.contains("no connection can be accepted").then_some(()));
+    let told = server.output().wait_for(0, |line| line.contains("no connection can be accepted").then_some(()));
+    told.expect("the log says so");
     server.limit_open_files(None);
     waiting.read_answer(&get).unwrap().expect(200);
     recovers(&server, REPO);
