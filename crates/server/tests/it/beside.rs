@@ -38,8 +38,14 @@ impl Beside {
             None => DatabaseUrl::Sqlite(server.data().join("roadstead.db")),
         };
         // The test cluster does not flush.
-        let options =
-            Options { url, pool: 2, allow_fsync_off: true, clock_offset_micros: 0, ca_certificates: Vec::new() };
+        let options = Options {
+            url,
+            pool: 2,
+            allow_fsync_off: true,
+            clock_offset_micros: 0,
+            ca_certificates: Vec::new(),
+            answer_within: Options::ANSWER,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let db = runtime.block_on(Db::open(options)).unwrap();
         Self { db, runtime, host: server.address().to_string() }
