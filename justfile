@@ -28,12 +28,12 @@ fuzz-minimise target:
 install:
     e2e/install
 
-# The main job with docker, skopeo, helm, oras, crane and regctl, on both engines.
+# The main job with the clients of CI (docker, ctr, podman, buildah, skopeo, helm, oras, crane, regctl), on both engines.
 e2e:
     cargo build --release
     PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/main-job
 
-# All real clients on all engines; writes docs/compatibility.md. Half an hour the first time, for their installation.
+# All real clients on all engines, or only some; writes their rows in docs/compatibility.md. Half an hour the first time, for their installation.
 e2e-full *recipes:
     cargo build --release
     e2e/install-full
