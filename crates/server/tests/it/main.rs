@@ -16,6 +16,7 @@ mod blobs;
 mod buckets;
 mod catalog;
 mod commands;
+mod concurrency;
 mod datasets;
 mod delete;
 mod errors;
