@@ -111,13 +111,16 @@ async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64)
 /// Artifacts that named the blob before it was here (a sparse index, BuildKit's cache) hold it from now on.
 /// How many began to.
 pub(crate) async fn hold_for_artifacts(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<u64, DbError> {
-    tx.execute(
-        "INSERT INTO artifact_blob (artifact, repository, blob)
-         SELECT DISTINCT e.artifact, e.repository, b.id FROM blob b JOIN artifact_edge e ON e.repository = $1 AND e.digest = b.digest
-         WHERE b.id = $2 AND e.role <> 'subject' ON CONFLICT (artifact, blob) DO NOTHING",
-        params![repository, blob],
-    )
-    .await
+    let held = tx
+        .execute(
+            "INSERT INTO artifact_blob (artifact, repository, blob)
+             SELECT DISTINCT e.artifact, e.repository, b.id FROM blob b JOIN artifact_edge e ON e.repository = $1 AND e.digest = b.digest
+             WHERE b.id = $2 AND e.role <> 'subject' ON CONFLICT (artifact, blob) DO NOTHING",
+            params![repository, blob],
+        )
+        .await;
+    // An artifact may have been taken apart in this moment.
+    tx.again_if_gone(held)
 }
 
 /// Asks the collector to look at a link after `grace` microseconds, or later where it was put off until later.
@@ -249,6 +252,11 @@ pub async fn hide(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<(), DbE
     )
     .await
     .map(drop)
+}
+
+/// Whether there is this blob still, in whatever repositories.
+pub async fn is_there(db: &Db, blob: i64) -> Result<bool, DbError> {
+    db.query_opt("SELECT 1 FROM blob WHERE id = $1", params![blob], |_| Ok(())).await.map(|row| row.is_some())
 }
 
 /// Has an object removed after `delay` microseconds.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use roadstead_blobs::ByteBody;
+use roadstead_blobs::{BlobError, ByteBody};
 use roadstead_db::{DbError, blob, pull};
 use roadstead_model::{Digest, Place, Reference};
 
@@ -94,13 +94,19 @@ impl Core {
             .map_err(|error: DbError| error)?)
     }
 
-    /// The bytes `range` of a blob. `redirect`: a presigned address is welcome (of the whole object; the client sends its
+    /// The bytes `range` of a blob; [`Error::BlobUnknown`] when it was deleted and removed since it was found. `redirect`: a presigned address is welcome (of the whole object; the client sends its
     /// Range there).
     pub async fn download(&self, blob: &Blob, range: Range<u64>, redirect: bool) -> Result<Download> {
         let bucket = self.bucket(blob.bucket)?;
         if redirect && let Some(address) = bucket.presign(&blob.key).await? {
             return Ok(Download::Address(address));
         }
-        Ok(Download::Bytes(bucket.read(&blob.key, range).await?))
+        match bucket.read(&blob.key, range).await {
+            // It was found and then deleted; without a recovery window its object goes at once.
+            Err(BlobError::Missing) if !blob::is_there(self.db(), blob.row).await? => {
+                Err(Error::BlobUnknown(blob.digest))
+            }
+            read => Ok(Download::Bytes(read?)),
+        }
     }
 }

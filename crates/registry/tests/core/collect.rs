@@ -1,18 +1,19 @@
 //! The collector: what is held stays, what was just told to exist stays long enough to be used, what nobody holds goes.
 
+use futures::future::BoxFuture;
 use roadstead_blobs::Bucket;
 use roadstead_db::{
-    DbError,
+    DbError, Tx,
     artifact::{self, NewArtifact},
     blob,
     collect::{self, LinkReview},
-    params, repository,
+    params, repository, trash,
 };
 use roadstead_model::{Digest, Place, manifest::Manifest};
-use roadstead_registry::{Core, Error, MountFrom};
+use roadstead_registry::{Core, Error, MountFrom, Options};
 
 use crate::{
-    content::{digest, image, push_blob, push_image, put_manifest, read_blob, read_manifest},
+    content::{delete, digest, image, push_blob, push_image, put_manifest, read_blob, read_manifest},
     scene::{DAY, SECOND, Scene, gate, maintain, on_both_engines, place},
 };
 
@@ -28,6 +29,9 @@ on_both_engines!(
     a_blob_lives_on_in_another_repository_and_goes_after_its_last,
     a_blob_that_is_pushed_again_has_a_new_key_and_survives_the_removal,
     a_deleted_blob_that_is_pushed_again_is_seen_again,
+    a_blob_is_pushed_while_an_artifact_that_names_it_is_taken_apart,
+    a_link_is_collected_although_an_artifact_that_names_it_is_taken_apart_just_then,
+    a_blob_that_was_deleted_after_it_was_found_is_unknown,
 );
 
 /// The review of a blob's link to a place.
@@ -272,4 +276,58 @@ async fn a_deleted_blob_that_is_pushed_again_is_seen_again(scene: Scene) {
     assert_eq!(read_blob(&scene.core, &app, &digest(b"layer")).await.unwrap(), b"layer");
     let objects = scene.objects().await;
     assert_eq!(objects.len(), 1, "the object of the second upload is not kept: {objects:?}");
+}
+
+/// A node without trash and grace, that takes manifests whose blobs come later.
+async fn hasty(scene: &Scene) -> Core {
+    let options =
+        Options { collect_grace: 0, recovery_window: 0, trash_life: 0, require_blobs: false, ..scene.options.clone() };
+    scene.node_with(0, options).await
+}
+
+/// Takes a deletion apart whose time is over.
+fn purge<'t>(tx: &'t mut Tx<'_>, deletion: &'t i64) -> BoxFuture<'t, Result<(), DbError>> {
+    Box::pin(async move { trash::purge(tx, *deletion, 100, 0).await.map(drop) })
+}
+
+async fn a_blob_is_pushed_while_an_artifact_that_names_it_is_taken_apart(scene: Scene) {
+    let (core, app) = (hasty(&scene).await, place("main/app"));
+    let sparse = put_manifest(&core, &app, &["v1"], &image(&[b"config", b"layer"])).await.unwrap().digest;
+    delete(&core, &app, &sparse).await.unwrap();
+    let deletion = scene.count("SELECT id FROM deletion").await;
+    let push = {
+        let (core, app) = (core.clone(), app.clone());
+        async move { push_blob(&core, &app, b"layer").await }
+    };
+    let (purged, pushed) = scene.interleave(deletion, purge, push).await;
+    purged.unwrap();
+    pushed.expect("what once named the blob is no reason to refuse it");
+    assert_eq!(read_blob(&core, &app, &digest(b"layer")).await.as_deref(), Some(&b"layer"[..]));
+}
+
+async fn a_link_is_collected_although_an_artifact_that_names_it_is_taken_apart_just_then(scene: Scene) {
+    let (core, app) = (hasty(&scene).await, place("main/app"));
+    let pushed = push_image(&core, &app, &["v1"], &[b"config"]).await;
+    delete(&core, &app, &pushed).await.unwrap();
+    // As after a push of blob and manifest in the same moment.
+    scene.execute("DELETE FROM artifact_blob").await;
+    let deletion = scene.count("SELECT id FROM deletion").await;
+    let collector = {
+        let core = core.clone();
+        async move { maintain(&core).await }
+    };
+    let (purged, ()) = scene.interleave(deletion, purge, collector).await;
+    purged.unwrap();
+    maintain(&core).await;
+    assert_eq!(scene.rows().await["blob"], 0, "nobody will ever look at it again");
+}
+
+async fn a_blob_that_was_deleted_after_it_was_found_is_unknown(scene: Scene) {
+    let (core, app) = (hasty(&scene).await, place("main/app"));
+    push_blob(&core, &app, b"layer").await.unwrap();
+    let (gate, found) = core.find_blob(&app, &digest(b"layer"), None).await.unwrap();
+    core.delete_blob(&gate, &digest(b"layer")).await.unwrap();
+    maintain(&core).await;
+    let download = core.download(&found.expect("it is there"), 0..5, false).await;
+    assert!(matches!(download.err(), Some(Error::BlobUnknown(it)) if it == digest(b"layer")));
 }
