@@ -97,12 +97,25 @@ async fn record_change(
 
 /// Takes a tag away into the trash. False: there is none.
 pub async fn delete(tx: &mut Tx<'_>, repository: i64, name: &str, by: &str, deletion: i64) -> Result<bool, DbError> {
-    let before = digest_of(tx, repository, name).await?;
-    let gone = tx.execute("DELETE FROM tag WHERE repository = $1 AND name = $2", params![repository, name]).await?;
-    if gone == 1 {
-        record_change(tx, repository, name, before.as_ref(), None, "delete", by, Some(deletion)).await?;
-    }
-    Ok(gone == 1)
+    let gone = tx
+        .query_opt(
+            "DELETE FROM tag WHERE repository = $1 AND name = $2 RETURNING artifact",
+            params![repository, name],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    let Some(artifact) = gone else { return Ok(false) };
+    // Of the row that went: a look before may have seen what a push has replaced meanwhile.
+    let before = tx
+        .query_opt(
+            "SELECT m.digest FROM artifact a JOIN manifest m ON m.id = a.manifest WHERE a.id = $1",
+            params![artifact],
+            |row| row.get::<Vec<u8>>(0),
+        )
+        .await?
+        .and_then(|stored| Digest::from_stored(&stored));
+    record_change(tx, repository, name, before.as_ref(), None, "delete", by, Some(deletion)).await?;
+    Ok(true)
 }
 
 /// Takes all tags of an artifact away; their names.
@@ -124,6 +137,20 @@ pub async fn delete_of_artifact(
         record_change(tx, repository, name, Some(artifact.1), None, "delete", by, Some(deletion)).await?;
     }
     Ok(names)
+}
+
+/// Drops history that is older than `age` microseconds, looking at the `limit` oldest changes. What a deletion that can still be
+/// restored took away stays with it. Rows of the repositories; one for each change.
+pub async fn drop_old(tx: &mut Tx<'_>, age: i64, limit: i64) -> Result<Vec<i64>, DbError> {
+    tx.query(
+        "DELETE FROM tag_change WHERE id IN (
+             SELECT c.id FROM (SELECT id, changed_at, deletion FROM tag_change ORDER BY id LIMIT $2) c
+             WHERE c.changed_at <= {now} - $1 AND NOT EXISTS (SELECT 1 FROM deletion d WHERE d.id = c.deletion))
+         RETURNING repository",
+        params![age, limit],
+        |row| row.get(0),
+    )
+    .await
 }
 
 /// Tags after `last` in the order of their bytes, at most `limit`.

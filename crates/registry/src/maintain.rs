@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_db::{
     DbError, Tx, blob,
     collect::{self, LinkReview},
-    event, repository,
+    event, repository, tag,
     trash::{self, Purge},
     upload,
 };
@@ -46,6 +46,7 @@ impl Core {
             self.end_uploads().await,
             self.remove_objects().await,
             self.tidy_events().await,
+            self.tidy_history().await,
         ];
         rounds.into_iter().try_fold(0, |sum, done| Ok(sum + done?))
     }
@@ -163,6 +164,24 @@ impl Core {
         let dropped = self.db().write(life, |tx, life| Box::pin(event::drop_old(tx, *life, BATCH))).await?;
         Ok(folded + usize::try_from(dropped).unwrap_or(0))
     }
+
+    async fn tidy_history(&self) -> Result<usize> {
+        let input = (self.options().history_life, self.options().collect_grace);
+        let dropped = self.db().write(input, |tx, (life, grace)| Box::pin(drop_history(tx, *life, *grace))).await;
+        Ok(dropped.map_err(|error: DbError| error)?)
+    }
+}
+
+/// Repositories of which nothing but history was left go with it.
+async fn drop_history(tx: &mut Tx<'_>, life: i64, grace: i64) -> std::result::Result<usize, DbError> {
+    let mut repositories = tag::drop_old(tx, life, BATCH).await?;
+    let dropped = repositories.len();
+    repositories.sort_unstable();
+    repositories.dedup();
+    for row in repositories {
+        repository::reap(tx, row, grace).await?;
+    }
+    Ok(dropped)
 }
 
 async fn collect_and_reap(tx: &mut Tx<'_>, review: &LinkReview, grace: i64) -> std::result::Result<(), DbError> {

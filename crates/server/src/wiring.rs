@@ -155,6 +155,8 @@ pub async fn open_core(config: &Config, db: Db, buckets: Buckets) -> Result<Core
         collect_grace: micros(config.gc.grace_seconds, SECOND),
         recovery_window: micros(config.gc.recovery_days, DAY),
         trash_life: trash_life(config),
+        event_life: micros(config.history.event_days, DAY),
+        history_life: micros(config.history.tag_days, DAY),
         require_blobs: config.manifests.require_blobs,
         ..roadstead_registry::Options::default()
     };

@@ -1,18 +1,20 @@
 //! Tags: immutability is part of the statement that moves a tag, and history is what really happened.
 
 use futures::future::join_all;
-use roadstead_db::params;
+use roadstead_db::{artifact, params, tag};
+use roadstead_model::Reference;
 use roadstead_registry::Error;
 
 use crate::{
     content::{digest, image, push_blob, push_image, put_manifest, read_manifest},
-    scene::{Scene, on_both_engines, place},
+    scene::{Scene, gate, on_both_engines, place},
 };
 
 on_both_engines!(
     a_tag_is_not_pushed_over_where_tags_do_not_move,
     of_many_first_pushes_of_an_immutable_tag_one_wins,
     history_has_no_gap_when_many_push_one_tag,
+    history_of_a_tag_that_is_deleted_while_it_moves_is_what_happened,
 );
 
 /// Images that differ, over blobs that are there.
@@ -81,4 +83,34 @@ async fn history_has_no_gap_when_many_push_one_tag(scene: Scene) {
         let now = digest(&read_manifest(&scene.core, &app, name).await.unwrap().1).to_stored();
         assert_eq!(at, Some(now));
     }
+}
+
+async fn history_of_a_tag_that_is_deleted_while_it_moves_is_what_happened(scene: Scene) {
+    let app = place("main/app");
+    let images = images(&scene, 2).await;
+    put_manifest(&scene.core, &app, &["v1"], &images[0]).await.unwrap();
+    put_manifest(&scene.core, &app, &[], &images[1]).await.unwrap();
+    let gate = gate(&scene.core, &app).await;
+    let input = (gate.facts.repository.unwrap(), digest(&images[1]));
+    let delete = {
+        let core = scene.core.clone();
+        async move { core.delete_manifest(&gate, &Reference::Tag("v1".parse().unwrap()), "tester").await }
+    };
+    let (moved, deleted) = scene
+        .interleave(
+            input,
+            |tx, (repository, to)| {
+                Box::pin(async move {
+                    let artifact = artifact::find_living(tx, *repository, to).await?.expect("it lives");
+                    tag::set(tx, *repository, "v1", (artifact, to), "tester", true).await.map(drop)
+                })
+            },
+            delete,
+        )
+        .await;
+    moved.unwrap();
+    deleted.unwrap();
+    let sql = "SELECT from_digest FROM tag_change WHERE why = 'delete'";
+    let from = scene.core.db().query_opt(sql, params![], |row| row.get::<Vec<u8>>(0)).await.unwrap();
+    assert_eq!(from, Some(digest(&images[1]).to_stored()), "a restore would put back another image");
 }

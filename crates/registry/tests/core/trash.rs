@@ -2,10 +2,11 @@
 
 use roadstead_db::{DbError, params, trash};
 use roadstead_model::{Digest, Place};
+use roadstead_registry::Options;
 
 use crate::{
     content::{delete, digest, image, push_image, put_manifest, read_manifest},
-    scene::{DAY, Scene, on_both_engines, place},
+    scene::{DAY, Scene, maintain, on_both_engines, place},
 };
 
 on_both_engines!(
@@ -14,6 +15,8 @@ on_both_engines!(
     a_last_artifact_that_is_purged_while_another_is_pushed,
     two_last_artifacts_of_a_repository_purged_at_once,
     two_last_artifacts_of_a_manifest_purged_at_once,
+    history_goes_by_age_and_what_it_alone_held_with_it,
+    history_that_a_restore_needs_stays_as_long,
 );
 
 async fn after_its_time_all_is_taken_apart_and_usage_is_zero(scene: Scene) {
@@ -126,4 +129,31 @@ async fn two_last_artifacts_of_a_manifest_purged_at_once(scene: Scene) {
     let blob = "SELECT COUNT(*) FROM blob WHERE digest = $1";
     let kept = scene.core.db().query_opt(blob, params![&stored], |row| row.get::<i64>(0)).await.unwrap();
     assert_eq!(kept, Some(1), "its grace is not over");
+}
+
+async fn history_goes_by_age_and_what_it_alone_held_with_it(scene: Scene) {
+    let app = place("main/app");
+    let pushed = push_image(&scene.core, &app, &["v1", "v2"], &[b"config"]).await;
+    push_image(&scene.core, &place("main/other"), &["v1"], &[b"config"]).await;
+    delete(&scene.core, &app, &pushed).await.unwrap();
+    scene.maintain(8 * DAY).await;
+    scene.maintain(20 * DAY).await;
+    let rows = scene.rows().await;
+    assert_eq!((rows["repository"], rows["tag_change"]), (2, 5), "it is still known what was there");
+    scene.maintain(366 * DAY).await;
+    let rows = scene.rows().await;
+    assert_eq!((rows["repository"], rows["tag_change"], rows["tag"]), (1, 0, 1));
+}
+
+async fn history_that_a_restore_needs_stays_as_long(scene: Scene) {
+    let app = place("main/app");
+    let pushed = push_image(&scene.core, &app, &["v1"], &[b"config"]).await;
+    let options = Options { history_life: 0, ..scene.options.clone() };
+    maintain(&scene.node_with(0, options.clone()).await).await;
+    assert_eq!(scene.rows().await["tag_change"], 0);
+    delete(&scene.core, &app, &pushed).await.unwrap();
+    maintain(&scene.node_with(6 * DAY, options.clone()).await).await;
+    assert_eq!(scene.rows().await["tag_change"], 1, "the tag that would be put back");
+    maintain(&scene.node_with(8 * DAY, options).await).await;
+    assert_eq!(scene.rows().await["tag_change"], 0);
 }

@@ -286,6 +286,12 @@ settings! {
         days: u64 = "7", number(0..=YEARS_10),
             "Days that what was deleted can be restored; 0 for not at all.";
     }
+    history History "What happened." {
+        tag_days: u64 = "365", number(0..=YEARS_10),
+            "Days that the history of a tag goes back: where it led, since when, set by whom. What lies in the trash keeps its own until it can't be restored any more.";
+        event_days: u64 = "30", number(0..=YEARS_10),
+            "Days that events (pushes, deletions) are kept for whoever is to be told of them.";
+    }
     gc Gc "Reclaiming bytes that nothing holds." {
         grace_seconds: u64 = "86400", number(1..=31_536_000),
             "Seconds that a layer which no artifact holds stays usable: longer than the longest push takes.";
