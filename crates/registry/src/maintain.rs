@@ -3,20 +3,30 @@
 //!
 //! Each piece of work is one bounded transaction that any node may do; doing it twice is harmless.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_db::{
     DbError, Tx, blob,
     collect::{self, LinkReview},
     event, repository, tag,
     trash::{self, Purge},
-    upload,
+    upload::{self, Idle},
 };
 
 use crate::{Core, Error, Result, upload::FINISHED_LIFE};
 
 /// How much of each kind one round takes.
 const BATCH: i64 = 100;
+
+/// How much of that is worked on at the same time: one after the other, each waiting for the disk by itself, the background would fall
+/// behind clients who push and delete at once, and its queues would grow. On SQLite what is written together waits once.
+const AT_ONCE_EMBEDDED: usize = 16;
+/// On PostgreSQL each takes a connection that requests want too.
+const AT_ONCE_SCALED_OUT: usize = 4;
+
+/// How many batches of changes of usage one round folds.
+const FOLDS: usize = 20;
 
 impl Core {
     /// Does the background work for good, resting for `rest` when there is nothing to do. Ends only by being dropped.
@@ -51,6 +61,12 @@ impl Core {
         rounds.into_iter().try_fold(0, |sum, done| Ok(sum + done?))
     }
 
+    /// Does a piece of work for each of `all`, some at the same time. After the first failure no other one begins.
+    async fn at_once<I, T, F: Future<Output = Result<T>>>(&self, all: Vec<I>, work: impl Fn(I) -> F) -> Result<Vec<T>> {
+        let lanes = if self.is_alone() { AT_ONCE_EMBEDDED } else { AT_ONCE_SCALED_OUT };
+        stream::iter(all.into_iter().map(work)).buffer_unordered(lanes).try_collect().await
+    }
+
     async fn follow_deletions(&self) -> Result<usize> {
         let mut done = 0;
         while done < BATCH.unsigned_abs() as usize && self.follow(None, "system").await? {
@@ -60,35 +76,32 @@ impl Core {
     }
 
     async fn empty_trash(&self) -> Result<usize> {
+        let over = trash::over(self.db(), BATCH).await?;
+        let purged = self.at_once(over, |deletion| self.purge(deletion)).await?;
+        Ok(purged.into_iter().sum())
+    }
+
+    async fn purge(&self, deletion: i64) -> Result<usize> {
         let mut done = 0;
-        for deletion in trash::over(self.db(), BATCH).await? {
-            loop {
-                let input = (deletion, self.options().collect_grace);
-                let purged = self
-                    .db()
-                    .write(input, |tx, (deletion, grace)| Box::pin(trash::purge(tx, *deletion, BATCH, *grace)))
-                    .await;
-                match purged {
-                    Ok(Purge::More) => done += 1,
-                    Ok(Purge::Done) => {
-                        done += 1;
-                        break;
-                    }
-                    // Uploads under way hold a repository; they expire.
-                    Err(DbError::ForeignKey) => break,
-                    Err(error) => return Err(error.into()),
-                }
+        loop {
+            let input = (deletion, self.options().collect_grace);
+            let purged = self
+                .db()
+                .write(input, |tx, (deletion, grace)| Box::pin(trash::purge(tx, *deletion, BATCH, *grace)))
+                .await;
+            match purged {
+                Ok(Purge::More) => done += 1,
+                Ok(Purge::Done) => return Ok(done + 1),
+                // Uploads under way hold a repository; they expire.
+                Err(DbError::ForeignKey) => return Ok(done),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(done)
     }
 
     async fn collect_links(&self) -> Result<usize> {
         let due = collect::due_links(self.db(), BATCH).await?;
-        for review in &due {
-            self.collect_link(*review).await?;
-        }
-        Ok(due.len())
+        Ok(self.at_once(due, |review| self.collect_link(review)).await?.len())
     }
 
     async fn collect_link(&self, review: LinkReview) -> Result<()> {
@@ -107,59 +120,69 @@ impl Core {
 
     async fn collect_blobs(&self) -> Result<usize> {
         let due = collect::due_blobs(self.db(), BATCH).await?;
-        for (row, due) in &due {
-            let input = (*row, *due, self.options().recovery_window);
-            let collected = self
-                .db()
-                .write(input, |tx, (row, due, recovery)| Box::pin(collect::collect_blob(tx, *row, *due, *recovery)))
-                .await;
-            match collected {
-                Err(DbError::ForeignKey) => {
-                    let input = (*row, *due);
-                    self.db().write(input, |tx, (row, due)| Box::pin(collect::strike_blob(tx, *row, *due))).await?;
-                }
-                other => other?,
+        Ok(self.at_once(due, |(row, due)| self.collect_blob(row, due)).await?.len())
+    }
+
+    async fn collect_blob(&self, row: i64, due: i64) -> Result<()> {
+        let input = (row, due, self.options().recovery_window);
+        let collected = self
+            .db()
+            .write(input, |tx, (row, due, recovery)| Box::pin(collect::collect_blob(tx, *row, *due, *recovery)))
+            .await;
+        match collected {
+            Err(DbError::ForeignKey) => {
+                Ok(self.db().write((row, due), |tx, (row, due)| Box::pin(collect::strike_blob(tx, *row, *due))).await?)
             }
+            other => Ok(other?),
         }
-        Ok(due.len())
     }
 
     async fn end_uploads(&self) -> Result<usize> {
         let idle = upload::idle(self.db(), self.options().upload_life, FINISHED_LIFE, BATCH).await?;
-        let mut done = 0;
-        let mut failed = None;
-        for upload in idle {
-            if upload.finished {
-                self.db().write(upload.id, |tx, id| Box::pin(upload::forget_finished(tx, id))).await?;
-            } else {
-                match self.abandon(upload.repository, &upload.id).await {
-                    Ok(()) | Err(Error::UploadUnknown | Error::UploadBusy) => {}
-                    Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
-                    // One whose state can't be read must not keep the others.
-                    Err(error) => {
-                        failed.get_or_insert(error);
-                        continue;
-                    }
-                }
-            }
-            let input = (upload.repository, self.options().collect_grace);
-            self.db().write(input, |tx, (row, grace)| Box::pin(repository::reap(tx, *row, *grace))).await?;
-            done += 1;
+        let (finished, unfinished): (Vec<_>, Vec<_>) = idle.into_iter().partition(|upload| upload.finished);
+        let forgotten = finished.len();
+        if forgotten > 0 {
+            let input = (finished, self.options().collect_grace);
+            let forget = self.db().write(input, |tx, (uploads, grace)| Box::pin(forget_and_reap(tx, uploads, *grace)));
+            forget.await.map_err(|error: DbError| error)?;
         }
-        failed.map_or(Ok(done), Err)
+        let ended = self.at_once(unfinished, |upload| self.end_upload(upload)).await?;
+        // One whose state can't be read must not keep the others.
+        ended.into_iter().try_fold(forgotten, |done, ended| ended.map(|()| done + 1))
+    }
+
+    /// The outer error is of database or bucket, the inner one of this upload.
+    async fn end_upload(&self, upload: Idle) -> Result<Result<()>> {
+        match self.abandon(upload.repository, &upload.id).await {
+            Ok(()) | Err(Error::UploadUnknown | Error::UploadBusy) => {}
+            Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
+            Err(error) => return Ok(Err(error)),
+        }
+        let input = (upload.repository, self.options().collect_grace);
+        self.db().write(input, |tx, (row, grace)| Box::pin(repository::reap(tx, *row, *grace))).await?;
+        Ok(Ok(()))
     }
 
     async fn remove_objects(&self) -> Result<usize> {
         let due = blob::removals(self.db(), BATCH).await?;
-        for (row, bucket, key) in &due {
-            self.bucket(*bucket)?.delete(key).await?;
-            self.db().write(*row, |tx, row| Box::pin(blob::removed(tx, *row))).await?;
-        }
-        Ok(due.len())
+        Ok(self.at_once(due, |(row, bucket, key)| self.remove_object(row, bucket, key)).await?.len())
+    }
+
+    async fn remove_object(&self, row: i64, bucket: i64, key: String) -> Result<()> {
+        self.bucket(bucket)?.delete(&key).await?;
+        Ok(self.db().write(row, |tx, row| Box::pin(blob::removed(tx, *row))).await?)
     }
 
     async fn tidy_events(&self) -> Result<usize> {
-        let folded = self.db().write((), |tx, ()| Box::pin(event::fold_usage(tx, BATCH))).await?;
+        // More of them than of all else: every push and every deletion changes usage.
+        let mut folded = 0;
+        for _ in 0..FOLDS {
+            let now = self.db().write((), |tx, ()| Box::pin(event::fold_usage(tx, BATCH))).await?;
+            folded += now;
+            if now < BATCH.unsigned_abs() as usize {
+                break;
+            }
+        }
         let life = self.options().event_life;
         let dropped = self.db().write(life, |tx, life| Box::pin(event::drop_old(tx, *life, BATCH))).await?;
         Ok(folded + usize::try_from(dropped).unwrap_or(0))
@@ -172,13 +195,24 @@ impl Core {
     }
 }
 
+/// Forgets finished uploads, and repositories of which they were all that was left.
+async fn forget_and_reap(tx: &mut Tx<'_>, uploads: &[Idle], grace: i64) -> std::result::Result<(), DbError> {
+    let mut repositories = BTreeSet::new();
+    for upload in uploads {
+        upload::forget_finished(tx, &upload.id).await?;
+        repositories.insert(upload.repository);
+    }
+    for row in repositories {
+        repository::reap(tx, row, grace).await?;
+    }
+    Ok(())
+}
+
 /// Repositories of which nothing but history was left go with it.
 async fn drop_history(tx: &mut Tx<'_>, life: i64, grace: i64) -> std::result::Result<usize, DbError> {
-    let mut repositories = tag::drop_old(tx, life, BATCH).await?;
+    let repositories = tag::drop_old(tx, life, BATCH).await?;
     let dropped = repositories.len();
-    repositories.sort_unstable();
-    repositories.dedup();
-    for row in repositories {
+    for row in repositories.into_iter().collect::<BTreeSet<_>>() {
         repository::reap(tx, row, grace).await?;
     }
     Ok(dropped)
