@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Rows, each value as text; empty for none.
-type Rows = Vec<Vec<String>>;
+pub(crate) type Rows = Vec<Vec<String>>;
 
 /// Work that is due, which the background has to have done before anything is compared; `?` is the time.
 const DUE: &str =
@@ -207,13 +207,15 @@ fn files(data: &Path, ledger: &Ledger) -> BTreeMap<String, u64> {
     found
 }
 
-enum Database {
+/// The database of a region, asked from outside.
+pub(crate) enum Database {
     Sqlite(Connection),
     Postgres(String),
 }
 
 impl Database {
-    fn of(store: &Store) -> Self {
+    /// Opens the one behind a store.
+    pub(crate) fn of(store: &Store) -> Self {
         match store {
             Store::Directory(data) => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -224,7 +226,8 @@ impl Database {
         }
     }
 
-    fn rows(&self, sql: &str) -> Rows {
+    /// What a statement answers.
+    pub(crate) fn rows(&self, sql: &str) -> Rows {
         match self {
             Self::Sqlite(connection) => sqlite(connection, sql).unwrap_or_else(|error| panic!("{sql}: {error}")),
             Self::Postgres(url) => postgres(url, sql),

@@ -8,10 +8,12 @@
 pub mod audit;
 pub mod content;
 pub mod engines;
+pub mod growth;
 pub mod halt;
 pub mod kill;
 pub mod ledger;
 pub mod load;
+pub mod mix;
 pub mod region;
 pub mod report;
 pub mod talk;

@@ -1,12 +1,16 @@
 //! `roadstead-trials`: the trials by hand and in CI. See `docs/reliability.md`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use roadstead_trials::{
     engines::{self, Below},
-    halt,
+    growth, halt,
     kill::{self, Plan},
+    mix,
     region::{Engine, Region},
 };
 
@@ -27,6 +31,48 @@ enum Trial {
     Postgres(Common),
     /// kill -9 of SeaweedFS.
     S3(Common),
+    /// Nothing but time: the realistic mix, and what grows meanwhile.
+    Growth(Growth),
+}
+
+#[derive(Args)]
+struct Growth {
+    /// The program under trial.
+    #[arg(long, env = "ROADSTEAD_BIN")]
+    binary: PathBuf,
+    /// On what the region stands; without it one after the other.
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
+    /// How long, on each.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// Clients at once.
+    #[arg(long, default_value_t = 16)]
+    clients: usize,
+    /// Makes the same choices as a trial that printed this seed; threads and servers still differ in time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many times smaller blobs are than in the mix as it is written, where they have up to 1 GiB.
+    #[arg(long, default_value_t = 16)]
+    scale: u64,
+    /// MiB that are stored in the steady state.
+    #[arg(long, default_value_t = 2048)]
+    stock_mib: u64,
+    /// Data directory for the engine `directory`; without it one in the directory for temporary files.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Write the result into the table of docs/reliability.md. Run from the project's root.
+    #[arg(long)]
+    record: bool,
+}
+
+impl Growth {
+    fn plan(&self) -> growth::Plan {
+        let seed = self.seed.unwrap_or_else(rand::random);
+        println!("seed {seed}");
+        let Self { minutes, clients, scale, stock_mib, record, .. } = *self;
+        growth::Plan { minutes, mix: mix::Options { clients, seed, scale, stock_mib }, record }
+    }
 }
 
 #[derive(Args)]
@@ -75,18 +121,26 @@ impl Common {
     }
 
     fn engines(&self) -> Vec<Engine> {
-        self.engine.map_or_else(|| vec![Engine::Directory, Engine::Cluster], |engine| vec![engine])
+        engines_of(self.engine)
     }
 
-    /// `None`: this machine lacks what it stands on.
     fn region(&self, engine: Engine) -> Option<Region> {
-        match engine {
-            Engine::Directory => {
-                let data = self.data.clone().unwrap_or_else(|| roadstead_testkit::process::directory("data"));
-                Some(Region::directory(&self.binary, &data))
-            }
-            Engine::Cluster => Region::cluster(&self.binary, 2),
+        region(&self.binary, self.data.as_deref(), engine)
+    }
+}
+
+fn engines_of(chosen: Option<Engine>) -> Vec<Engine> {
+    chosen.map_or_else(|| vec![Engine::Directory, Engine::Cluster], |engine| vec![engine])
+}
+
+/// `None`: this machine lacks what it stands on.
+fn region(binary: &Path, data: Option<&Path>, engine: Engine) -> Option<Region> {
+    match engine {
+        Engine::Directory => {
+            let data = data.map_or_else(|| roadstead_testkit::process::directory("data"), Path::to_owned);
+            Some(Region::directory(binary, &data))
         }
+        Engine::Cluster => Region::cluster(binary, 2),
     }
 }
 
@@ -99,6 +153,13 @@ fn main() -> ExitCode {
         }
         Trial::S3(common) => {
             common.each(&[Engine::Cluster], |region, plan| engines::run(region, &common.binary, plan, Below::S3))
+        }
+        Trial::Growth(growth) => {
+            let regions = engines_of(growth.engine).into_iter();
+            let regions = regions.filter_map(|engine| region(&growth.binary, growth.data.as_deref(), engine));
+            let run = |region| growth::run(region, &growth.binary, &growth.plan());
+            // All of them, also after one that failed.
+            regions.map(run).fold(true, |fine, this| fine && this)
         }
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }

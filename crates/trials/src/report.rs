@@ -29,6 +29,14 @@ pub const PAGE: &str = "docs/reliability.md";
 /// # Panics
 /// When the page can't be written, or has no table.
 pub fn report(row: &Row, ledger: &Ledger, binary: &Path, record: bool) -> bool {
+    report_as(row, ledger, &seen(ledger), binary, record)
+}
+
+/// As [`report`], for a trial that has words of its own for what was seen.
+///
+/// # Panics
+/// As [`report`].
+pub fn report_as(row: &Row, ledger: &Ledger, seen: &str, binary: &Path, record: bool) -> bool {
     let findings = ledger.findings();
     println!("\n{} ({}): {} times", row.fault, row.engine, row.times);
     for (what, count) in ledger.tally() {
@@ -41,7 +49,7 @@ pub fn report(row: &Row, ledger: &Ledger, binary: &Path, record: bool) -> bool {
     if record {
         let text =
             fs::read_to_string(PAGE).unwrap_or_else(|error| panic!("{PAGE}: {error}: run from the project's root"));
-        let text = replaced(&text, row, &seen(ledger), &when(binary));
+        let text = replaced(&text, row, seen, &when(binary));
         fs::write(PAGE, text).unwrap_or_else(|error| panic!("{PAGE}: {error}"));
     }
     findings.is_empty()
