@@ -51,11 +51,13 @@ impl Connector {
         self.patience
     }
 
-    /// No transaction waits or idles longer, whatever became of its node.
+    /// No transaction waits or idles longer, whatever became of its node. A commit is told when it is on the disk, also where the
+    /// operator has `synchronous_commit` off for others; the values above `on` wait for standbys as well, and stay.
     fn session(&self) -> String {
         let (lock, statement) = (self.patience.lock().as_millis(), self.patience.answer.as_millis());
         format!(
-            "SET lock_timeout = {lock}; SET statement_timeout = {statement}; \
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+             SET lock_timeout = {lock}; SET statement_timeout = {statement}; \
              SET idle_in_transaction_session_timeout = {}; SET default_transaction_isolation = 'read committed'; \
              SET timezone = 'UTC'; SET client_min_messages = 'warning'",
             2 * statement

@@ -159,6 +159,24 @@ async fn a_server_with_fsync_off_is_refused_unless_allowed() {
 }
 
 #[tokio::test]
+async fn a_commit_waits_for_the_disk_also_where_the_operator_switched_that_off() {
+    let Some(test) = TestDb::postgres().await else { return };
+    let DatabaseUrl::Postgres(url) = &test.options.url else { unreachable!() };
+    let separator = if url.contains('?') { '&' } else { '?' };
+    for (set, used) in [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")] {
+        let url = format!("{url}{separator}options=-c%20synchronous_commit%3D{set}");
+        let db = Db::open(Options { url: DatabaseUrl::Postgres(url), ..test.options.clone() }).await.unwrap();
+        let setting = "SELECT current_setting('synchronous_commit')";
+        assert_eq!(db.query(setting, [], |row| row.get::<String>(0)).await, Ok(vec![used.to_owned()]));
+        let write = db.write(setting, |tx, setting| {
+            Box::pin(async move { tx.query(setting, [], |row| row.get::<String>(0)).await })
+        });
+        assert_eq!(write.await, Ok::<_, DbError>(vec![used.to_owned()]));
+    }
+    test.end().await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_soon() {
     let options = options(DatabaseUrl::Postgres("postgres://nobody:secret@127.0.0.1:1/none".to_owned()));
     let opened = tokio::time::timeout(Duration::from_secs(30), Db::open(options)).await.unwrap();
