@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
+pub use self::durable::sync_way_to;
 use self::{durable::Folders, read::ReadAhead, turns::Turns};
 pub(crate) use self::{read::FileReader, write::FileAppender};
 use crate::{BlobError, ByteBody, KeySource, MemoryBudget, buffer::BufferPool, key};
@@ -73,13 +74,27 @@ impl Directory {
         let path = self.root.join("in-use");
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => {
+                self.remove_drafts()?;
+                Ok(file)
+            }
             Err(TryLockError::WouldBlock) => Err(BlobError::Refused(format!(
                 "the directory {} is used by another node, or is a bucket of this one under another name: a directory as bucket is for one node, unless all nodes see it and say so with bucket.shared",
                 self.root.display()
             ))),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
+    }
+
+    /// Removes what a [`Self::put_small`] has left that was cut off in the middle. Nobody else writes here.
+    fn remove_drafts(&self) -> Result<(), BlobError> {
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_str().and_then(|name| name.strip_prefix('.')).is_some_and(key::is_own) {
+                self.folders.remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteBody, BlobError> {
@@ -109,11 +124,11 @@ impl Directory {
         .await
     }
 
-    /// Removes the file. Nobody waits for that to be durable: after a power cut the file may be back, without a row, and
-    /// the audit finds it.
-    pub(crate) async fn delete(&self, key: &str) -> Result<(), BlobError> {
-        let path = self.path(key)?;
-        blocking(move || fs::remove_file(path).or_else(|error| missing_is((), error))).await
+    /// Removes the file, durably: the caller forgets the key next, and a file that comes back with a power cut would then lie there
+    /// for good.
+    pub(crate) async fn delete(self: &Arc<Self>, key: &str) -> Result<(), BlobError> {
+        let (directory, path) = (Arc::clone(self), self.path(key)?);
+        blocking(move || directory.folders.remove(&path)).await
     }
 
     /// Cuts the file of an upload to `length` bytes; one of none is removed.

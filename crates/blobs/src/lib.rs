@@ -32,6 +32,7 @@ pub use appender::{Appender, Finished};
 pub use body::ByteBody;
 pub use bucket::{Bucket, Hold};
 pub use budget::{MemoryBudget, MemoryShare, MemoryUse};
+pub use directory::sync_way_to;
 pub use error::{BlobError, FinishError};
 pub use key::KeySource;
 pub use options::{AzureOptions, BucketKind, BucketOptions, GcsOptions, S3Options};

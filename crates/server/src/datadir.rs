@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use roadstead_blobs::sync_way_to;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::io::Errno;
 
@@ -50,12 +51,12 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Makes the directory, for its owner alone, unless it is there.
+    /// Makes the directory, durably and for its owner alone, unless it is there.
     ///
     /// # Errors
     /// [`DataDirError::Refused`].
     pub fn make(path: &Path) -> Result<Self, DataDirError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path).and_then(|()| sync_way_to(path));
         made.map_err(|cause| DataDirError::Refused { path: path.to_owned(), cause })?;
         Ok(Self(path.to_owned()))
     }

@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
     io::ErrorKind,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -24,18 +25,9 @@ pub(super) struct Folders {
 impl Folders {
     /// Makes the root durably if it is not there.
     pub(super) fn open(root: PathBuf) -> Result<Self, BlobError> {
-        let made = !root.exists();
         fs::create_dir_all(root.join("objects"))?;
         sync(&root)?;
-        if made {
-            for above in root.ancestors().skip(1).take_while(|above| !above.as_os_str().is_empty()) {
-                // A folder that we may not open was not made by us.
-                match sync(above) {
-                    Err(BlobError::Unavailable(_)) => break,
-                    other => other?,
-                }
-            }
-        }
+        sync_way_to(&root)?;
         Ok(Self { root, known: Mutex::default() })
     }
 
@@ -105,6 +97,19 @@ impl Folders {
         Ok(())
     }
 
+    /// Removes a file durably; one that is not there was removed before, perhaps by a process that did not come to this end.
+    pub(super) fn remove(&self, path: &Path) -> Result<(), BlobError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        match sync(&self.of(path)) {
+            // Without its folder there is no file.
+            Err(BlobError::Missing) => Ok(()),
+            other => other,
+        }
+    }
+
     /// `ab` or `abcd` for the folders `objects/ab` and `objects/ab/cd`.
     fn letters(&self, folder: &Path) -> Option<[u8; 4]> {
         let text = folder.strip_prefix(&self.root).ok()?.to_str()?.strip_prefix("objects/")?;
@@ -118,6 +123,29 @@ impl Folders {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 4]>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes the way to a folder durable: its entry in the folder above, the entry of that one, and so on within its file system.
+/// Without that a power cut may take away all that lies in a folder that was made a moment ago, however well it was synced itself.
+/// Whether it was made just now can't be known: who made it may have been killed before he came to this.
+///
+/// # Errors
+/// Of the file system. A folder above that may not be opened was not made by us and is left out.
+pub fn sync_way_to(folder: &Path) -> std::io::Result<()> {
+    let folder = folder.canonicalize()?;
+    let device = folder.metadata()?.dev();
+    for above in folder.ancestors().skip(1) {
+        // Where a file system is mounted nobody makes a folder by making the ones below.
+        if above.metadata()?.dev() != device {
+            break;
+        }
+        let synced = File::open(above).and_then(|above| above.sync_all());
+        match synced.map_err(|error| (Errno::from_io_error(&error), error)) {
+            Err((Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::INVAL | Errno::OPNOTSUPP), _)) | Ok(()) => {}
+            Err((_, error)) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn sync(folder: &Path) -> Result<(), BlobError> {

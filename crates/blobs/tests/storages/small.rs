@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use roadstead_blobs::BlobError;
 
-use crate::kinds::kinds;
+use crate::kinds::{directory, kinds};
 
 #[tokio::test]
 async fn only_one_of_two_marks_is_written() {
@@ -23,6 +23,23 @@ async fn only_one_of_two_marks_is_written() {
             assert_eq!(left, 0, "drafts are left behind");
         }
     }
+}
+
+#[tokio::test]
+async fn a_draft_that_was_cut_off_is_swept_by_the_next_process_that_has_the_bucket_to_itself() {
+    let kind = directory().await;
+    let folder = kind.folder.expect("a directory");
+    let root = folder.path().join("bucket");
+    let draft = root.join(format!(".{}", kind.bucket.fresh_key()));
+    for path in [&draft, &root.join(".of-somebody-else")] {
+        std::fs::write(path, "half").expect("written");
+    }
+    let hold = kind.bucket.hold().expect("free");
+    assert!(!draft.exists() && root.join(".of-somebody-else").exists());
+    // While another process has it, the draft may be of that one.
+    std::fs::write(&draft, "half").expect("written");
+    assert!(kind.bucket.hold().is_err() && draft.exists());
+    drop(hold);
 }
 
 #[tokio::test]
