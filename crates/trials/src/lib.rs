@@ -14,6 +14,7 @@ pub mod kill;
 pub mod ledger;
 pub mod load;
 pub mod mix;
+pub mod power;
 pub mod region;
 pub mod report;
 pub mod talk;

@@ -7,10 +7,12 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use roadstead_trials::{
+    audit,
     engines::{self, Below},
     growth, halt,
     kill::{self, Plan},
     mix,
+    power::{self, Via, lossy::Control},
     region::{Engine, Region},
 };
 
@@ -33,6 +35,14 @@ enum Trial {
     S3(Common),
     /// Nothing but time: the realistic mix, and what grows meanwhile.
     Growth(Growth),
+    /// A power cut: what was not synced is gone.
+    Power(Power),
+    /// Started by the others: looks at a data directory.
+    #[command(hide = true)]
+    Audit {
+        /// The directory.
+        data: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -72,6 +82,29 @@ impl Growth {
         println!("seed {seed}");
         let Self { minutes, clients, scale, stock_mib, record, .. } = *self;
         growth::Plan { minutes, mix: mix::Options { clients, seed, scale, stock_mib }, record }
+    }
+}
+
+#[derive(Args)]
+struct Power {
+    /// How it is cut; without it one way after the other.
+    #[arg(long, value_enum)]
+    via: Option<Via>,
+    /// Makes the file system of `fuse` break its word; the trial succeeds if it notices that.
+    #[arg(long, value_enum, default_value = "none")]
+    control: Control,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Power {
+    /// True: nothing was found.
+    fn run(&self) -> bool {
+        let ways = self.via.map_or_else(|| vec![Via::Fuse, Via::Ext4], |via| vec![via]);
+        let run = |via| power::run(via, self.control, &self.common.binary, &self.common.plan());
+        let fine =
+            |outcome: std::io::Result<bool>| outcome.inspect_err(|error| println!("FAILED: {error}")).unwrap_or(false);
+        ways.into_iter().map(run).map(fine).filter(|fine| !fine).count() == 0
     }
 }
 
@@ -155,11 +188,17 @@ fn main() -> ExitCode {
             common.each(&[Engine::Cluster], |region, plan| engines::run(region, &common.binary, plan, Below::S3))
         }
         Trial::Growth(growth) => {
-            let regions = engines_of(growth.engine).into_iter();
-            let regions = regions.filter_map(|engine| region(&growth.binary, growth.data.as_deref(), engine));
-            let run = |region| growth::run(region, &growth.binary, &growth.plan());
-            // All of them, also after one that failed.
-            regions.map(run).fold(true, |fine, this| fine && this)
+            let mut fine = true;
+            for engine in engines_of(growth.engine) {
+                let region = region(&growth.binary, growth.data.as_deref(), engine);
+                fine &= region.is_none_or(|region| growth::run(region, &growth.binary, &growth.plan()));
+            }
+            fine
+        }
+        Trial::Power(power) => power.run(),
+        Trial::Audit { data } => {
+            audit::print(&data);
+            true
         }
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }

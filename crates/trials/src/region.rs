@@ -95,7 +95,9 @@ pub struct Region {
 impl Region {
     /// SQLite and a directory, not started. `data` may be anywhere; it stays.
     pub fn directory(binary: &Path, data: &Path) -> Self {
-        let setups = vec![(settings(binary), data.to_owned())];
+        // Works elsewhere, so that the file system below `data` can be unmounted when the server has ended.
+        let settings = settings(binary).set("ROADSTEAD_DATA_DIR", &data.to_string_lossy());
+        let setups = vec![(settings, process::directory("node"))];
         Self::new(Engine::Directory, setups, Store::Directory(data.to_owned()))
     }
 
