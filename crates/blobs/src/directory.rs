@@ -132,7 +132,7 @@ impl Directory {
     }
 
     /// Cuts the file of an upload to `length` bytes; one of none is removed.
-    pub(crate) async fn cut_back(&self, key: &str, length: u64) -> Result<(), BlobError> {
+    pub(crate) async fn cut_back(self: &Arc<Self>, key: &str, length: u64) -> Result<(), BlobError> {
         if length == 0 {
             return self.delete(key).await;
         }
