@@ -34,7 +34,7 @@ use crate::scene::{Engine, Storage, on_both_engines};
 on_both_engines!(some_order_explains_all_answers, some_order_explains_all_answers_beside_the_collector);
 
 /// Programs of one run, unless the environment says otherwise.
-const PROGRAMS: u64 = 150;
+const PROGRAMS: u64 = 100;
 /// Programs that run at the same time, in repositories of their own over the same blobs.
 const TEAMS: usize = 3;
 const MOST_CLIENTS: usize = 4;
