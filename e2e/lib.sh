@@ -203,6 +203,10 @@ stop_all() {
         done
         kill -KILL "$pid" 2>/dev/null || true
     done
+    if [[ $code -ne 0 && -e ${seen:-} ]]; then
+        echo "   --- the end of what the proxy saw" >&2
+        tail -n 30 "$seen" | sed 's/^/   | /' >&2
+    fi
     if [[ $code -ne 0 && -n ${E2E_KEEP:-} ]]; then
         echo "   kept: $work" >&2
     else
