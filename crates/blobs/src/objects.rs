@@ -14,7 +14,7 @@ use object_store::{
     path::Path, signer::Signer,
 };
 
-use self::failure::{may_pass, reading, storing};
+use self::failure::{reading, storing};
 pub(crate) use self::write::ObjectAppender;
 use crate::{
     BlobError, BucketOptions, ByteBody, KeySource, MemoryBudget, MemoryUse, UploadState, budget::SharePieces,
@@ -29,10 +29,6 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// and not more of them at a time: one is sent while the next is fetched.
 const PIECES: usize = 2;
-
-/// How often a whole object is sent at most, when it may have been stored although the answer was lost, and the pause between.
-const PUT_TRIES: u32 = 3;
-const PUT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a store must be able to do.
 pub(crate) trait Store: ObjectStore + MultipartStore {}
@@ -120,18 +116,7 @@ impl Objects {
     pub(crate) async fn put(&self, key: &str, payload: PutPayload, mode: PutMode) -> Result<bool, BlobError> {
         let path = path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
-        let stored = async {
-            let mut tries_left = PUT_TRIES;
-            loop {
-                tries_left -= 1;
-                match self.store.put_opts(&path, payload.clone(), options.clone()).await {
-                    // The client library does not repeat a conditional request, which may have been carried out although its answer
-                    // was lost. Here that is found out: whoever asks for a new object looks whose one it is that is there.
-                    Err(error) if tries_left > 0 && may_pass(&error) => tokio::time::sleep(PUT_PAUSE).await,
-                    stored => return stored,
-                }
-            }
-        };
+        let stored = self.store.put_opts(&path, payload, options);
         match tokio::time::timeout(self.part_timeout, stored).await {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(object_store::Error::AlreadyExists { .. })) => Ok(false),

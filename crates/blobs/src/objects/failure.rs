@@ -35,11 +35,6 @@ pub(super) fn storing(error: Error) -> BlobError {
     }
 }
 
-/// Whether the same request may succeed when it is sent once more.
-pub(super) fn may_pass(error: &Error) -> bool {
-    matches!(error, Error::Generic { source, .. } if !refused_status(&source.to_string()))
-}
-
 fn no_bucket() -> BlobError {
     BlobError::Unavailable("the bucket does not exist at this object store".to_owned())
 }
