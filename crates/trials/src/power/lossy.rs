@@ -1,4 +1,4 @@
-//! The [`Disk`] as a mounted file system (FUSE), whose power can be cut.
+//! The `Disk` as a mounted file system (FUSE), whose power can be cut.
 //!
 //! The kernel keeps pages for reading and for shared maps (SQLite's `-shm`), but no written byte waits in it: without
 //! `FUSE_WRITEBACK_CACHE` each `write` arrives here before it returns, so "written and not synced" is known exactly. Bytes that
