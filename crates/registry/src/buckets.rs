@@ -17,8 +17,8 @@ use crate::{Error, Result};
 /// Name of the bucket that a registry gets when it names none.
 pub const DEFAULT_BUCKET: &str = "default";
 
-/// Where a bucket's identity marker lies.
-const MARKER_KEY: &str = "roadstead-bucket";
+/// Where a bucket's identity marker lies: an object that every bucket of ours holds.
+pub const MARKER_KEY: &str = "roadstead-bucket";
 
 /// How long one node may take to write the marker, microseconds.
 const MARKING_LEASE: i64 = 30_000_000;
@@ -95,12 +95,16 @@ impl Known {
     }
 }
 
-/// Whether a database and a bucket belong together, or are both new. Only reads; the database may have no tables yet.
+/// Whether a database and a bucket belong together, or are both new. Only reads; the database may have no tables yet, or not be
+/// there at all (`None`).
 ///
 /// # Errors
 /// The database names another one as the bucket of this name, or one of the two can't be reached.
-pub async fn check_bucket(db: &Db, name: &str, bucket: &Bucket) -> Result<()> {
-    let row = if db.has_tables().await? { registry::find_bucket(db, name).await? } else { None };
+pub async fn check_bucket(db: Option<&Db>, name: &str, bucket: &Bucket) -> Result<()> {
+    let row = match db {
+        Some(db) if db.has_tables().await? => registry::find_bucket(db, name).await?,
+        _ => None,
+    };
     match row {
         Some(row) if row.marked => compare_marker(bucket, &row).await,
         _ if bucket.get_small(MARKER_KEY).await?.is_some() => Err(belongs_elsewhere()),

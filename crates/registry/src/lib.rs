@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `core`, `buckets` | what all operations share; which bucket is which |
 //! | `pull` | manifests and blobs are found and read |
-//! | `upload`, `upload/writer` | bytes come in: sessions, chunks, mounts, finishing |
+//! | `upload`, `upload/writer`, `upload/rows` | bytes come in: sessions, chunks, mounts, finishing |
 //! | `push` | a manifest comes in; tags are moved |
 //! | `delete` | manifests, tags and blobs go to the trash |
 //! | `list`, `referrers` | tags, catalog, referrers |
@@ -22,7 +22,7 @@ mod referrers;
 mod upload;
 
 pub use self::{
-    buckets::{Buckets, DEFAULT_BUCKET, check_bucket},
+    buckets::{Buckets, DEFAULT_BUCKET, MARKER_KEY, check_bucket},
     core::{Core, Gate, Options},
     error::Error,
     list::{CatalogOf, Page},

@@ -1,5 +1,6 @@
 //! Uploads: begun, appended to, finished, cancelled, by any node and after any interruption (architecture.md 4).
 
+mod rows;
 mod writer;
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roadstead_access::Clock;
 use roadstead_db::Db;
-use roadstead_registry::Buckets;
+use roadstead_registry::{Buckets, MARKER_KEY};
 use tokio::time::{Instant, timeout};
 
 use crate::drain::Drain;
@@ -16,8 +16,6 @@ pub const CLOCK_LIMIT: i64 = 5_000_000;
 const PROBES: u32 = 4;
 /// What does not answer within this time does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// An object that every bucket of ours holds.
-pub(crate) const MARKER: &str = "roadstead-bucket";
 
 /// The state of a node.
 #[derive(Clone)]
@@ -47,7 +45,7 @@ impl Health {
     pub async fn probe_buckets(&self) {
         loop {
             for (name, bucket) in self.0.buckets.iter() {
-                match timeout(PATIENCE, bucket.get_small(MARKER)).await {
+                match timeout(PATIENCE, bucket.get_small(MARKER_KEY)).await {
                     Ok(Ok(_)) => *self.0.reached.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
                     Ok(Err(error)) => tracing::warn!(bucket = name, %error, "the bucket can't be reached"),
                     Err(_) => tracing::warn!(bucket = name, "the bucket does not answer"),

@@ -5,21 +5,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use roadstead_blobs::{Appender, BlobError, FinishError, UploadState};
 use roadstead_db::{
-    DbError, Tx, blob, repository,
+    DbError,
     upload::{self, Purpose},
 };
 use roadstead_model::{Algorithm, Digest};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Body, LEASE};
+use super::{
+    Body, LEASE,
+    rows::{Finish, Save, remove_upload},
+};
 use crate::{Core, Error, Result, core::Writing};
 
 /// How often a claim that is held elsewhere is asked for again.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// After so long what a writer that was left behind may have stored is removed, microseconds: a halted process may wake up
-/// meanwhile and store it only then.
-const LEFT_LIFE: i64 = 3_600_000_000;
 
 impl Core {
     /// Claims an upload for writing. A request of the same upload that this process still serves is stopped first (its
@@ -426,77 +425,4 @@ impl Writer {
             .map_err(|error: DbError| error)?;
         self.must_hold(removed)
     }
-}
-
-async fn remove_upload(
-    tx: &mut Tx<'_>,
-    id: &str,
-    epoch: i64,
-    bucket: i64,
-    left: &[String],
-) -> std::result::Result<bool, DbError> {
-    if !upload::remove(tx, id, epoch).await? {
-        return Ok(false);
-    }
-    remove_objects(tx, bucket, left, LEFT_LIFE).await?;
-    Ok(true)
-}
-
-struct Save {
-    id: String,
-    claim: (i64, i64),
-    size: i64,
-    text: String,
-    lease: i64,
-    bucket: i64,
-    superseded: Vec<String>,
-    left: Vec<String>,
-}
-
-impl Save {
-    async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<bool, DbError> {
-        if !upload::save(tx, &self.id, self.claim, self.size, &self.text, self.lease).await? {
-            return Ok(false);
-        }
-        remove_objects(tx, self.bucket, &self.superseded, 0).await?;
-        remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
-        Ok(true)
-    }
-}
-
-struct Finish {
-    id: String,
-    epoch: i64,
-    repository: i64,
-    bucket: i64,
-    digest: Digest,
-    size: i64,
-    key: String,
-    superseded: Vec<String>,
-    left: Vec<String>,
-    grace: i64,
-}
-
-impl Finish {
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let held = repository::hold(tx, self.repository).await?.ok_or(Error::NameUnknown)?;
-        if !upload::finish(tx, &self.id, self.epoch, &self.digest, self.size).await? {
-            return Err(Error::UploadBusy);
-        }
-        let (blob, ours) = blob::find_or_make(tx, self.bucket, &self.digest, self.size, &self.key).await?;
-        if !ours {
-            blob::remove_object(tx, self.bucket, &self.key, 0).await?;
-        }
-        remove_objects(tx, self.bucket, &self.superseded, 0).await?;
-        remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
-        blob::link(tx, held.registry, self.repository, blob, self.grace).await?;
-        Ok(())
-    }
-}
-
-async fn remove_objects(tx: &mut Tx<'_>, bucket: i64, keys: &[String], delay: i64) -> std::result::Result<(), DbError> {
-    for key in keys {
-        blob::remove_object(tx, bucket, key, delay).await?;
-    }
-    Ok(())
 }

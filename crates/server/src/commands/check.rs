@@ -12,7 +12,7 @@ use super::execute::{Command, Outcome};
 use crate::config::{self, BucketType, Config, Secret};
 use crate::control;
 use crate::datadir::{DataDir, DataDirError, Lock};
-use crate::health::{CLOCK_LIMIT, MARKER, clock_offset};
+use crate::health::{CLOCK_LIMIT, clock_offset};
 use crate::listener;
 use crate::secret_key;
 use crate::tls::Certificates;
@@ -190,13 +190,12 @@ async fn bucket(config: &Config, name: &str, of: &config::Bucket, db: &Known) ->
 
 /// Refuses a bucket that another database uses.
 async fn belongs(name: &str, bucket: &Bucket, db: &Known) -> Result<(), String> {
-    match db {
-        Known::Open(db) => check_bucket(db, name, bucket).await.map_err(|error| wiring::core_words(&error)),
-        Known::New if bucket.get_small(MARKER).await.map_err(|error| error.to_string())?.is_some() => {
-            Err("the bucket belongs to another Roadstead database: a new database needs an empty bucket".to_owned())
-        }
-        Known::New | Known::Nothing => Ok(()),
-    }
+    let db = match db {
+        Known::Open(db) => Some(db),
+        Known::New => None,
+        Known::Nothing => return Ok(()),
+    };
+    check_bucket(db, name, bucket).await.map_err(|error| wiring::core_words(&error))
 }
 
 /// Words of a storage service as one line of text: of an XML document what it says to people.
