@@ -91,8 +91,18 @@ pub async fn prepare_new_type(
         )
         .await?;
     let Some(id) = other else { return Ok(()) };
-    tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_no_key_update}", params![id], |_| Ok(())).await?;
-    let_go_of_blobs(tx, repository, id, grace).await
+    // Asked again under its lock: another push may have given it this type in the meantime, and its blobs are this one's too.
+    let still = tx
+        .query_opt(
+            "SELECT id FROM artifact WHERE id = $1 AND media_type <> $2 AND deletion IS NULL {for_no_key_update}",
+            params![id, media_type],
+            |_| Ok(()),
+        )
+        .await?;
+    match still {
+        Some(()) => let_go_of_blobs(tx, repository, id, grace).await,
+        None => Ok(()),
+    }
 }
 
 async fn store_manifest(tx: &mut Tx<'_>, digest: &Digest, body: &[u8]) -> Result<i64, DbError> {
