@@ -14,7 +14,7 @@ use object_store::{
     path::Path, signer::Signer,
 };
 
-use self::failure::{reading, storing};
+use self::failure::{is_unheard, reading, storing};
 pub(crate) use self::write::ObjectAppender;
 use crate::{
     BlobError, BucketOptions, ByteBody, KeySource, MemoryBudget, MemoryUse, UploadState, budget::SharePieces,
@@ -29,6 +29,9 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// and not more of them at a time: one is sent while the next is fetched.
 const PIECES: usize = 2;
+
+/// How often a whole object is sent at most when the connection broke before its answer.
+const PUT_TRIES: u32 = 3;
 
 /// What a store must be able to do.
 pub(crate) trait Store: ObjectStore + MultipartStore {}
@@ -116,7 +119,18 @@ impl Objects {
     pub(crate) async fn put(&self, key: &str, payload: PutPayload, mode: PutMode) -> Result<bool, BlobError> {
         let path = path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
-        let stored = self.store.put_opts(&path, payload, options);
+        let stored = async {
+            let mut tries_left = PUT_TRIES;
+            loop {
+                tries_left -= 1;
+                match self.store.put_opts(&path, payload.clone(), options.clone()).await {
+                    // The client library repeats no conditional request whose answer was lost. It may have been carried out: then it
+                    // is answered that there is one already, which under a fresh key is ours.
+                    Err(error) if tries_left > 0 && is_unheard(&error) => {}
+                    stored => return stored,
+                }
+            }
+        };
         match tokio::time::timeout(self.part_timeout, stored).await {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(object_store::Error::AlreadyExists { .. })) => Ok(false),

@@ -1,6 +1,9 @@
 //! What an object store answers, in the few kinds of errors that callers treat differently.
 
-use object_store::Error;
+use object_store::{
+    Error,
+    client::{HttpError, HttpErrorKind},
+};
 
 use crate::BlobError;
 
@@ -33,6 +36,18 @@ pub(super) fn storing(error: Error) -> BlobError {
         BlobError::Missing => no_bucket(),
         other => other,
     }
+}
+
+/// Whether the connection broke after the request was sent: it may have been carried out.
+pub(super) fn is_unheard(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(http) = error.downcast_ref::<HttpError>() {
+            return http.kind() == HttpErrorKind::Interrupted;
+        }
+        source = error.source();
+    }
+    false
 }
 
 fn no_bucket() -> BlobError {
