@@ -8,7 +8,10 @@ mod transaction;
 use std::{future::Future, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use futures::{TryStreamExt as _, future::try_join_all};
+use futures::{
+    TryStreamExt as _,
+    future::{try_join, try_join_all},
+};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
@@ -48,9 +51,9 @@ impl Patience {
         self.answer / 3
     }
 
-    /// For `BEGIN`, which a server that lives answers at once: whoever finds a lost connection gives its place in the pool back before
-    /// those who wait for it lose patience.
-    pub(crate) fn begin(self) -> Duration {
+    /// For what a server that lives answers at once: whoever finds a lost connection gives its place in the pool back before those who
+    /// wait for it lose patience.
+    pub(crate) fn sign_of_life(self) -> Duration {
         self.answer / 6
     }
 
@@ -77,6 +80,8 @@ pub(crate) enum Failure {
     Error(tokio_postgres::Error),
     /// Nothing came for too long.
     Silence,
+    /// Not even what is answered at once: the connection is lost, and nothing was done.
+    Lost,
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -89,7 +94,7 @@ impl From<Failure> for DbError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Error(error) => error.into(),
-            Failure::Silence => no_answer(),
+            Failure::Silence | Failure::Lost => no_answer(),
         }
     }
 }
@@ -99,7 +104,7 @@ impl TxState {
     pub(crate) fn postgres_error(&mut self, failure: Failure) -> DbError {
         let error = match failure {
             Failure::Error(error) => error,
-            Failure::Silence => {
+            Failure::Silence | Failure::Lost => {
                 (self.broken, self.silent) = (true, true);
                 return no_answer();
             }
@@ -182,12 +187,14 @@ impl Postgres {
         loop {
             tries_left -= 1;
             let client = self.client().await?;
-            match client.rows(&text, params).await {
+            match client.rows_of_the_living(&text, params).await {
                 Ok(rows) => return Ok(rows),
-                Err(Failure::Silence) => {
+                Err(failure @ (Failure::Silence | Failure::Lost)) => {
                     client.close();
                     self.drop_idle();
-                    return Err(no_answer());
+                    if tries_left == 0 || matches!(failure, Failure::Silence) {
+                        return Err(no_answer());
+                    }
                 }
                 Err(Failure::Error(error)) => {
                     let broken = crate::error::is_connection_error(&error);
@@ -245,11 +252,23 @@ impl PooledClient {
         self.in_time(self.client.batch_execute(sql)).await
     }
 
-    /// Begins a transaction. A server that lives answers that at once, so a lost connection is found out soon.
+    /// Begins a transaction.
     pub(crate) async fn begin(&self) -> Result<(), Failure> {
-        match timeout(self.patience.begin(), self.client.batch_execute("BEGIN")).await {
-            Ok(begun) => Ok(begun?),
-            Err(_) => Err(Failure::Silence),
+        self.at_once("BEGIN").await
+    }
+
+    /// As [`Self::rows`], where nothing was said on this connection before: an empty statement goes ahead of it, so that a lost
+    /// connection is found out soon, however long the rows may take.
+    async fn rows_of_the_living(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Failure> {
+        // In this order: the first is sent before the second, and not waited for.
+        try_join(self.at_once(""), self.rows(sql, params)).await.map(|((), rows)| rows)
+    }
+
+    /// A statement that a server that lives answers at once.
+    async fn at_once(&self, sql: &str) -> Result<(), Failure> {
+        match timeout(self.patience.sign_of_life(), self.client.batch_execute(sql)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Failure::Lost),
         }
     }
 

@@ -65,7 +65,7 @@ impl Postgres {
             lease.close();
             let broken = match &failure {
                 Failure::Error(error) => is_connection_error(error),
-                Failure::Silence => true,
+                Failure::Silence | Failure::Lost => true,
             };
             let error = E::from(failure.into());
             return if broken { Attempt::Broken(error) } else { Attempt::Done(Err(error)) };

@@ -24,21 +24,26 @@ use crate::{
 
 const REPO: &str = "conf/app";
 
-fn node(cluster: &Arc<Cluster>, url: &str) -> Setup {
+/// Seconds after which a node gives PostgreSQL up where a test waits for that.
+const SOON: &str = "6";
+/// Where every request must be answered in the end, however busy the machine is: the default.
+const PATIENTLY: &str = "30";
+
+fn node(cluster: &Arc<Cluster>, url: &str, seconds: &str) -> Setup {
     Setup::node(BINARY, cluster)
         .set("ROADSTEAD_BUCKET_REDIRECT", "false")
         .set("ROADSTEAD_DATABASE_URL", url)
-        .set("ROADSTEAD_DATABASE_ANSWER_SECONDS", "6")
+        .set("ROADSTEAD_DATABASE_ANSWER_SECONDS", seconds)
         .set("ROADSTEAD_LIMITS_MEMORY_MIB", "64")
         .set("ROADSTEAD_BUCKET_PART_MIB", "5")
         .set("ROADSTEAD_GC_INTERVAL_SECONDS", "1")
 }
 
 /// A test on a node whose way to PostgreSQL can be bad.
-fn with_way(test: impl FnOnce(&Proxy, &Server, &Client, &Cluster)) {
+fn with_way(seconds: &str, test: impl FnOnce(&Proxy, &Server, &Client, &Cluster)) {
     with_cluster(|cluster| {
         let proxy = Proxy::new(cluster.database.server());
-        let server = Server::start(node(cluster, &cluster.database.url_through(proxy.address())));
+        let server = Server::start(node(cluster, &cluster.database.url_through(proxy.address()), seconds));
         test(&proxy, &server, &server.client(), cluster);
     });
 }
@@ -59,7 +64,7 @@ fn each(client: &Client, named: &str, blob: &str) -> Vec<Response> {
 /// was acknowledged is there when it is back, and everything goes on by itself.
 #[test]
 fn gone_and_back() {
-    with_way(|proxy, server, client, _| {
+    with_way(SOON, |proxy, server, client, _| {
         let image = image(2);
         let named = client.push_image(REPO, "kept", &image);
         let blob = push_and_pull(client, REPO, 300_000);
@@ -93,7 +98,7 @@ fn gone_and_back() {
 /// Connections that a firewall has dropped without a word: whoever gets one is answered by way of a new one.
 #[test]
 fn connections_that_were_forgotten() {
-    with_way(|proxy, server, client, _| {
+    with_way(PATIENTLY, |proxy, server, client, _| {
         let named = client.push_image(REPO, "kept", &image(1));
         let blob = push_and_pull(client, REPO, 300_000);
         for _ in 0..2 {
@@ -120,7 +125,7 @@ fn connections_that_were_forgotten() {
 /// A slow line to the database makes everything slow, and nothing wrong.
 #[test]
 fn slow_but_there() {
-    with_way(|proxy, server, client, _| {
+    with_way(PATIENTLY, |proxy, server, client, _| {
         client.push_image(REPO, "before", &image(1));
         proxy.set(Way::Slow(4096, Duration::from_millis(3)));
         thread::scope(|scope| {
@@ -141,7 +146,7 @@ fn slow_but_there() {
 /// After a failover the old server takes no writes: 503, no fault of ours, until it does again.
 #[test]
 fn read_only() {
-    with_way(|_, server, client, cluster| {
+    with_way(SOON, |_, server, client, cluster| {
         let image = image(2);
         let named = client.push_image(REPO, "kept", &image);
         let blob = push_and_pull(client, REPO, 300_000);
@@ -170,7 +175,7 @@ fn read_only() {
 /// The server did what it was asked, and the answer never came. The client hears 503, asks again, and it was done once.
 #[test]
 fn committed_but_never_heard() {
-    with_way(|proxy, server, client, _| {
+    with_way(SOON, |proxy, server, client, _| {
         let bytes = random_bytes(100_000);
         let digest = digest(&bytes);
         let image = image(1);
@@ -221,7 +226,7 @@ fn go_on_to_the_end(client: &Client, location: &str, bytes: &[u8]) {
 /// All connections wait for a lock that somebody holds: pushes are told 503 in time, pulls do not notice.
 #[test]
 fn all_connections_in_use() {
-    with_way(|_, server, client, cluster| {
+    with_way(SOON, |_, server, client, cluster| {
         let named = client.push_image(REPO, "kept", &image(1));
         let blob = push_and_pull(client, REPO, 300_000);
         let watched = Watched::new(server);
@@ -253,7 +258,7 @@ fn restarted_under_load() {
     // One of its own: the others' tests must not notice. One that is given can't be killed.
     let Some(mut postgres) = Postgres::start(true) else { return };
     let cluster = Cluster::new(&postgres, s3);
-    let server = Server::start(node(&cluster, &cluster.database.url()));
+    let server = Server::start(node(&cluster, &cluster.database.url(), SOON));
     let client = server.client();
     let watched = Watched::new(&server);
     let (end, pushed) = (AtomicBool::new(false), Mutex::new(Vec::<(String, Image)>::new()));
