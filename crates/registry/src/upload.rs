@@ -94,12 +94,12 @@ impl Core {
     /// What arrived is stored even when the client vanishes in the middle: the work goes on in a task of its own.
     pub async fn append(&self, gate: &Gate, id: &str, range: Option<(u64, u64)>, body: Body) -> Result<UploadStatus> {
         let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        let (core, id) = (self.clone(), id.to_owned());
+        let (core, request) = (self.clone(), self.arrived(repository, id));
         spawned(async move {
-            let mut writer = core.claim(&id, repository, Purpose::Write, body.length).await?;
+            let mut writer = core.claim(&request, Purpose::Write, body.length).await?;
             let received = writer.receive(range, body).await;
             let stored = writer.save_after(received).await?;
-            Ok(UploadStatus { id, stored })
+            Ok(UploadStatus { id: request.upload, stored })
         })
         .await
     }
@@ -115,16 +115,16 @@ impl Core {
         body: Body,
     ) -> Result<()> {
         let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        let (core, id, digest) = (self.clone(), id.to_owned(), *digest);
-        spawned(async move { core.finish(repository, &id, &digest, range, body).await }).await
+        let (core, request, digest) = (self.clone(), self.arrived(repository, id), *digest);
+        spawned(async move { core.finish(&request, &digest, range, body).await }).await
     }
 
     /// `POST ?digest=`: begin, append and finish in one request. A failed one leaves no upload behind.
     pub async fn upload_whole(&self, gate: &Gate, place: &Place, digest: &Digest, body: Body) -> Result<()> {
         let (status, repository) = self.begin(gate, place, Some(digest.algorithm())).await?;
-        let (core, digest) = (self.clone(), *digest);
+        let (core, request, digest) = (self.clone(), self.arrived(repository, &status.id), *digest);
         spawned(async move {
-            let finished = core.finish(repository, &status.id, &digest, None, body).await;
+            let finished = core.finish(&request, &digest, None, body).await;
             if finished.is_err() {
                 // Best effort: what stays behind expires.
                 let _ = core.abandon(repository, &status.id).await;
@@ -134,17 +134,16 @@ impl Core {
         .await
     }
 
-    async fn finish(
-        &self,
-        repository: i64,
-        id: &str,
-        digest: &Digest,
-        range: Option<(u64, u64)>,
-        body: Body,
-    ) -> Result<()> {
-        let mut writer = match self.claim(id, repository, Purpose::Write, body.length).await {
+    fn arrived(&self, repository: i64, upload: &str) -> Request {
+        Request { upload: upload.to_owned(), repository, number: self.next_request() }
+    }
+
+    async fn finish(&self, request: &Request, digest: &Digest, range: Option<(u64, u64)>, body: Body) -> Result<()> {
+        let mut writer = match self.claim(request, Purpose::Write, body.length).await {
             Ok(writer) => writer,
-            Err(Error::UploadUnknown) => return self.finished_before(id, repository, digest).await,
+            Err(Error::UploadUnknown) => {
+                return self.finished_before(&request.upload, request.repository, digest).await;
+            }
             Err(other) => return Err(other),
         };
         writer.announce(digest.algorithm());
@@ -172,8 +171,8 @@ impl Core {
 
     /// Takes an upload and all that it stored away.
     pub(crate) async fn abandon(&self, repository: i64, id: &str) -> Result<()> {
-        let (core, id) = (self.clone(), id.to_owned());
-        spawned(async move { core.claim(&id, repository, Purpose::End, Some(0)).await?.discard().await }).await
+        let (core, request) = (self.clone(), self.arrived(repository, id));
+        spawned(async move { core.claim(&request, Purpose::End, Some(0)).await?.discard().await }).await
     }
 
     /// Lets the target see a blob that exists in the same bucket. False: it can't be (begin an upload instead).
@@ -196,6 +195,13 @@ impl Core {
         };
         Ok(self.db().write(mount, |tx, mount| Box::pin(mount.run(tx))).await.map_err(|error: DbError| error)?)
     }
+}
+
+/// A request that writes to an upload. It is numbered when it arrives: the tasks of two begin in any order.
+struct Request {
+    upload: String,
+    repository: i64,
+    number: u64,
 }
 
 /// Where a mount takes the blob from.

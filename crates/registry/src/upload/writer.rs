@@ -12,7 +12,7 @@ use roadstead_model::{Algorithm, Digest};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    Body, LEASE,
+    Body, LEASE, Request,
     rows::{Finish, Save, remove_upload},
 };
 use crate::{Core, Error, Result, core::Writing};
@@ -23,23 +23,17 @@ const RETRY: Duration = Duration::from_millis(100);
 impl Core {
     /// Claims an upload for writing. A request of the same upload that this process still serves is stopped first (its
     /// client has gone on to this request); one on another node is waited for until its lease ends.
-    pub(super) async fn claim(
-        &self,
-        id: &str,
-        repository: i64,
-        purpose: Purpose,
-        length: Option<u64>,
-    ) -> Result<Writer> {
+    pub(super) async fn claim(&self, request: &Request, purpose: Purpose, length: Option<u64>) -> Result<Writer> {
+        let (id, repository) = (&request.upload, request.repository);
         let stop = CancellationToken::new();
-        let request = self.next_request();
         let mut leased = i64::MAX;
         let (claim, registered) = loop {
-            if !self.register_writer(id, request, &stop)? {
+            if !self.register_writer(request, &stop)? {
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
-            let registered = Registered { core: self.clone(), id: id.to_owned() };
-            let input = (id.to_owned(), repository, purpose, self.is_alone());
+            let registered = Registered { core: self.clone(), id: id.clone() };
+            let input = (id.clone(), repository, purpose, self.is_alone());
             let claimed = self
                 .db()
                 .write(input, |tx, (id, repository, purpose, alone)| {
@@ -65,10 +59,10 @@ impl Core {
         let mut state = UploadState::from_text(&claim.state)?;
         let left = state.claimed(claim.epoch);
         let bucket = self.bucket(claim.bucket)?.clone();
-        let renewal = tokio::spawn(renew(self.clone(), id.to_owned(), claim.epoch, stop.clone()));
+        let renewal = tokio::spawn(renew(self.clone(), id.clone(), claim.epoch, stop.clone()));
         Ok(Writer {
             core: self.clone(),
-            id: id.to_owned(),
+            id: id.clone(),
             _registered: registered,
             _renewal: AbortOnDropHandle::new(renewal),
             repository,
@@ -89,16 +83,16 @@ impl Core {
 
     /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop. An error:
     /// a newer one is there.
-    fn register_writer(&self, id: &str, request: u64, stop: &CancellationToken) -> Result<bool> {
+    fn register_writer(&self, request: &Request, stop: &CancellationToken) -> Result<bool> {
         let mut writers = self.writers();
-        if let Some(other) = writers.get(id) {
-            if other.request > request {
+        if let Some(other) = writers.get(&request.upload) {
+            if other.request > request.number {
                 return Err(Error::UploadBusy);
             }
             other.stop.cancel();
             return Ok(false);
         }
-        writers.insert(id.to_owned(), Writing { request, stop: stop.clone() });
+        writers.insert(request.upload.clone(), Writing { request: request.number, stop: stop.clone() });
         Ok(true)
     }
 }

@@ -1,7 +1,9 @@
 //! Uploads: any interruption is only a pause, and what is given up leaves nothing behind.
 
+use std::pin::pin;
+
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::{future::join_all, poll};
 use roadstead_registry::{Body, Error, UploadStatus};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
 
 on_both_engines!(
     a_newer_request_stops_the_older_one_and_goes_on_where_it_was,
+    the_newer_request_is_the_one_that_arrived_later,
     a_body_that_breaks_off_is_kept,
     finishing_twice_is_harmless,
     a_wrong_digest_ends_the_upload_and_leaves_nothing,
@@ -57,6 +60,25 @@ async fn a_newer_request_stops_the_older_one_and_goes_on_where_it_was(scene: Sce
     let whole = digest(b"hello world");
     scene.core.finish_upload(&gate, &upload.id, &whole, Some((6, 10)), body("world")).await.unwrap();
     assert_eq!(read_blob(&scene.core, &place(APP), &whole).await.unwrap(), b"hello world");
+}
+
+/// Not the one whose task began later: of two tasks that a worker makes, it begins the second first.
+async fn the_newer_request_is_the_one_that_arrived_later(scene: Scene) {
+    let upload = begin(&scene).await;
+    let gate = gate(&scene.core, &place(APP)).await;
+    let core = scene.core.clone();
+    let (older, newer) = tokio::spawn(async move {
+        let (sender, _, slow) = slow_body();
+        let mut older = pin!(core.append(&gate, &upload.id, None, slow));
+        assert!(poll!(&mut older).is_pending());
+        let newer = core.append(&gate, &upload.id, None, body("hello")).await;
+        drop(sender);
+        (older.await, newer)
+    })
+    .await
+    .unwrap();
+    assert!(matches!(older, Err(Error::UploadBusy)), "{older:?}");
+    assert_eq!(newer.unwrap().stored, 5);
 }
 
 async fn a_body_that_breaks_off_is_kept(scene: Scene) {
