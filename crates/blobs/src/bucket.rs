@@ -141,11 +141,13 @@ impl Bucket {
     }
 
     /// Lets go of what was stored beyond `state` of an upload, whose row says so already and which is claimed: on a full disk
-    /// the room is free again at once. An object store has nothing to let go of before the upload ends.
+    /// the room is free again at once. Nothing happens where several nodes may use it ([`Self::is_shared`]).
     pub async fn cut_back(&self, state: &UploadState) -> Result<(), BlobError> {
         match &self.storage {
-            Storage::Directory(directory) => directory.cut_back(&state.key, state.offset).await,
-            Storage::Objects(_) => Ok(()),
+            Storage::Directory(directory) if !directory.is_shared() => {
+                directory.cut_back(&state.key, state.offset).await
+            }
+            Storage::Directory(_) | Storage::Objects(_) => Ok(()),
         }
     }
 

@@ -212,10 +212,16 @@ pub(crate) async fn let_go_of_blobs(tx: &mut Tx<'_>, repository: i64, id: i64, g
         .query("SELECT blob FROM artifact_blob WHERE artifact = $1 ORDER BY blob", params![id], |row| row.get::<i64>(0))
         .await?;
     // The review first, as the collector takes them.
-    for blob in blobs {
+    for blob in &blobs {
+        crate::blob::review_link(tx, repository, *blob, grace).await?;
+    }
+    const LET_GO: &str = "DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob";
+    let let_go = tx.query(LET_GO, params![id], |row| row.get::<i64>(0)).await?;
+    // The collector may have given it one more after the look.
+    for blob in let_go.into_iter().filter(|blob| blobs.binary_search(blob).is_err()) {
         crate::blob::review_link(tx, repository, blob, grace).await?;
     }
-    tx.execute("DELETE FROM artifact_blob WHERE artifact = $1", params![id]).await.map(drop)
+    Ok(())
 }
 
 /// As [`find_living`], for many digests. They are locked in the order of the digests, whatever order they are given in.

@@ -152,6 +152,22 @@ pub async fn keep(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Re
     Ok(here.is_some())
 }
 
+/// As [`keep`], of the blob of this digest. False: the repository does not see it.
+pub async fn keep_digest(tx: &mut Tx<'_>, repository: i64, digest: &Digest, grace: i64) -> Result<bool, DbError> {
+    let found = tx
+        .query_opt(
+            "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $3
+             WHERE b.digest = $2",
+            params![repository, digest.to_stored(), false],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    match found {
+        Some(blob) => keep(tx, repository, blob, grace).await,
+        None => Ok(false),
+    }
+}
+
 const FIND_LINKED: &str =
     "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
     WHERE b.bucket = $2 AND b.digest = $3 {for_key_share}";
@@ -213,7 +229,8 @@ pub async fn find_linked_alone(
     .await
 }
 
-/// The blob of this digest, if any living repository of this registry sees it (protocol.md E3).
+/// The blob of this digest, if any living repository of this registry sees it (protocol.md E3); it stays there until the transaction
+/// ends.
 pub async fn find_in_registry(
     tx: &mut Tx<'_>,
     registry: i64,
@@ -222,9 +239,9 @@ pub async fn find_in_registry(
 ) -> Result<Option<i64>, DbError> {
     tx.query_opt(
         "SELECT b.id FROM blob b JOIN registry_blob g ON g.blob = b.id AND g.registry = $1
-         WHERE b.bucket = $2 AND b.digest = $3 AND EXISTS (
-             SELECT 1 FROM repository_blob l JOIN repository r ON r.id = l.repository AND r.deletion IS NULL
-             WHERE l.blob = b.id AND r.registry = $1 AND l.hidden = $4)",
+         JOIN repository_blob l ON l.blob = b.id AND l.hidden = $4
+         JOIN repository r ON r.id = l.repository AND r.registry = $1 AND r.deletion IS NULL
+         WHERE b.bucket = $2 AND b.digest = $3 LIMIT 1 {for_key_share}",
         params![registry, bucket, digest.to_stored(), false],
         |row| row.get(0),
     )

@@ -198,9 +198,11 @@ pub async fn begin_marking(tx: &mut Tx<'_>, bucket: i64, lease: i64) -> Result<b
     Ok(begun == 1)
 }
 
-/// The marker object was written, or (`written` is false) could not be: the next node may try.
+/// The marker object was written, or (`written` is false) could not be: the next node may try. One that comes late takes nothing back.
 pub async fn end_marking(tx: &mut Tx<'_>, bucket: i64, written: bool) -> Result<(), DbError> {
-    tx.execute("UPDATE bucket SET marked = $2, marking = 0 WHERE id = $1", params![bucket, written]).await.map(drop)
+    tx.execute("UPDATE bucket SET marked = (marked OR $2), marking = 0 WHERE id = $1", params![bucket, written])
+        .await
+        .map(drop)
 }
 
 /// All buckets that were ever used with this database: name and row.

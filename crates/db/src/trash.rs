@@ -5,7 +5,7 @@
 
 use roadstead_model::Digest;
 
-use crate::{Db, DbError, Tx, event, params};
+use crate::{Db, DbError, Row, Tx, event, params};
 
 /// Opens an act of deleting that can be taken back for `life` microseconds.
 pub async fn begin(
@@ -47,16 +47,19 @@ pub struct Step {
     pub digest: Digest,
 }
 
-/// Takes the next step; of one deletion, if given.
+/// Takes the next step; of one deletion, if given: then one that somebody else is at is waited for.
 pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<Step>, DbError> {
-    let taken = tx
-        .query_opt(
-            "SELECT artifact, deletion FROM deletion_step WHERE deletion = $1 OR CAST($1 AS BIGINT) IS NULL
-             ORDER BY artifact LIMIT 1 {skip_locked}",
-            params![deletion],
-            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
-        )
-        .await?;
+    let row = |row: &Row<'_>| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?));
+    let taken = match deletion {
+        Some(deletion) => {
+            const ITS_NEXT: &str = "SELECT artifact, deletion FROM deletion_step WHERE deletion = $1 ORDER BY artifact LIMIT 1 {for_update}";
+            tx.query_opt(ITS_NEXT, params![deletion], row).await?
+        }
+        None => {
+            const NEXT: &str = "SELECT artifact, deletion FROM deletion_step ORDER BY artifact LIMIT 1 {skip_locked}";
+            tx.query_opt(NEXT, params![], row).await?
+        }
+    };
     let Some((artifact, deletion)) = taken else { return Ok(None) };
     tx.execute("DELETE FROM deletion_step WHERE artifact = $1", params![artifact]).await?;
     tx.query_opt(
@@ -70,6 +73,19 @@ pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<
         },
     )
     .await
+}
+
+/// Whether something is still to follow into a deletion: a step that somebody else had may have left others.
+pub async fn has_steps(tx: &mut Tx<'_>, deletion: i64) -> Result<bool, DbError> {
+    const ANY: &str = "SELECT 1 FROM deletion_step WHERE deletion = $1 LIMIT 1";
+    Ok(tx.query_opt(ANY, params![deletion], |_| Ok(())).await?.is_some())
+}
+
+/// Whether an artifact was pushed, or pushed again, after a deletion was begun.
+pub async fn is_pushed_since(tx: &mut Tx<'_>, artifact: i64, deletion: i64) -> Result<bool, DbError> {
+    const SINCE: &str =
+        "SELECT 1 FROM artifact a JOIN deletion d ON d.id = $2 WHERE a.id = $1 AND a.pushed_at > d.made_at";
+    Ok(tx.query_opt(SINCE, params![artifact, deletion], |_| Ok(())).await?.is_some())
 }
 
 /// Deletions whose time is over and which nothing is to follow into any more.
@@ -104,9 +120,11 @@ pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64, grace: i64) -> Re
         return Ok(Purge::Done);
     }
     let artifacts = tx
-        .query("SELECT id FROM artifact WHERE deletion = $1 LIMIT $2", params![deletion, limit], |row| {
-            row.get::<i64>(0)
-        })
+        .query(
+            "SELECT id FROM (SELECT id, manifest FROM artifact WHERE deletion = $1 LIMIT $2) AS batch ORDER BY manifest",
+            params![deletion, limit],
+            |row| row.get::<i64>(0),
+        )
         .await?;
     for artifact in &artifacts {
         take_apart(tx, *artifact, grace).await?;
@@ -167,9 +185,11 @@ async fn purge_registry(
 /// Uploads that are still under way keep it until they have expired.
 async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i64) -> Result<(), DbError> {
     let artifacts = tx
-        .query("SELECT id FROM artifact WHERE repository = $1 LIMIT $2", params![repository, limit], |row| {
-            row.get::<i64>(0)
-        })
+        .query(
+            "SELECT id FROM (SELECT id, manifest FROM artifact WHERE repository = $1 LIMIT $2) AS batch ORDER BY manifest",
+            params![repository, limit],
+            |row| row.get::<i64>(0),
+        )
         .await?;
     for artifact in &artifacts {
         take_apart(tx, *artifact, grace).await?;
@@ -194,7 +214,8 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i
     tx.execute("DELETE FROM repository WHERE id = $1", params![repository]).await.map(drop)
 }
 
-/// Removes an artifact for good; what it held goes to the collector.
+/// Removes an artifact for good; what it held goes to the collector. Several are taken in the order of their manifests, which stay
+/// locked: repositories that are purged at the same time may have the same.
 async fn take_apart(tx: &mut Tx<'_>, artifact: i64, grace: i64) -> Result<(), DbError> {
     let row = tx
         .query_opt(

@@ -62,6 +62,8 @@ pub enum Purpose {
     Write,
     /// To take it and all that it stored away; also one that somebody began to take away.
     End,
+    /// The same, if nobody has touched it for so many microseconds.
+    Expire(i64),
 }
 
 /// Claims an upload that nobody is writing to. `None`: there is none, it is over, or somebody holds it. `alone`: this
@@ -74,12 +76,17 @@ pub async fn claim(
     lease: i64,
     alone: bool,
 ) -> Result<Option<Claim>, DbError> {
+    let life = match purpose {
+        Purpose::Expire(life) => Some(life),
+        Purpose::Write | Purpose::End => None,
+    };
     tx.query_opt(
         "UPDATE upload SET epoch = epoch + 1, lease = {now} + $3, touched = {now}
          WHERE id = $1 AND repository = $2 AND finished IS NULL AND (lease <= {now} OR CAST($4 AS BOOLEAN))
          AND (NOT ending OR CAST($5 AS BOOLEAN))
+         AND (CAST($6 AS BIGINT) IS NULL OR ending OR touched < {now} - CAST($6 AS BIGINT))
          RETURNING epoch, size, state, bucket",
-        params![id, repository, lease, alone, purpose == Purpose::End],
+        params![id, repository, lease, alone, purpose != Purpose::Write, life],
         |row| Ok(Claim { epoch: row.get(0)?, size: row.get(1)?, state: row.get(2)?, bucket: row.get(3)? }),
     )
     .await

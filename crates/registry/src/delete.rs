@@ -1,6 +1,6 @@
 //! Deletes: gone from view at once, in the trash until their time is over (invariant 6).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use roadstead_db::{
     DbError, Tx, artifact, blob, event,
@@ -31,7 +31,8 @@ impl Core {
         Ok(())
     }
 
-    /// Lets the children and referrers of one deleted artifact follow it. False: none was waiting.
+    /// Lets the children and referrers of one deleted artifact follow it. False: none was waiting; of one deletion, if given, none
+    /// is left, wherever they were taken.
     pub(crate) async fn follow(&self, deletion: Option<i64>, by: &str) -> Result<bool> {
         let input = (deletion, by.to_owned());
         Ok(self
@@ -95,19 +96,25 @@ impl Delete {
 
 /// One step: the children that only the deleted index held, and the referrers whose subject is gone, go along.
 async fn follow(tx: &mut Tx<'_>, deletion: Option<i64>, by: &str) -> std::result::Result<bool, DbError> {
-    let Some(step) = trash::take_step(tx, deletion).await? else { return Ok(false) };
+    let Some(step) = trash::take_step(tx, deletion).await? else {
+        return match deletion {
+            Some(deletion) => trash::has_steps(tx, deletion).await,
+            None => Ok(false),
+        };
+    };
     let Some(held) = repository::hold(tx, step.repository).await? else { return Ok(true) };
     let children = artifact::named(tx, step.artifact, Role::Child).await?;
-    let mut followers: BTreeMap<Digest, Role> = children.into_iter().map(|digest| (digest, Role::Child)).collect();
+    let mut followers: BTreeSet<Digest> = children.into_iter().collect();
     // Pushed again meanwhile: then its referrers refer to something that lives.
     if artifact::find_living(tx, step.repository, &step.digest).await?.is_none() {
         let referrers = artifact::referring(tx, step.repository, &step.digest).await?;
-        followers.extend(referrers.into_iter().map(|digest| (digest, Role::Subject)));
+        followers.extend(referrers);
     }
     // In the order of their digests, as the push of an index locks them.
-    for (digest, role) in followers {
+    for digest in followers {
         let Some(follower) = artifact::find_living_alone(tx, step.repository, &digest).await? else { continue };
-        if role == Role::Subject || !artifact::has_living_subject(tx, follower).await? {
+        // Asked under its lock, since the subject may have been pushed again after the look above.
+        if !artifact::has_living_subject(tx, follower).await? {
             follow_one(tx, &step, &held, (follower, &digest), by).await?;
         }
     }
@@ -123,7 +130,10 @@ async fn follow_one(
     by: &str,
 ) -> std::result::Result<(), DbError> {
     let (artifact, digest) = follower;
-    if artifact::is_held(tx, step.repository, artifact, digest).await? {
+    // A push that came after the delete is not undone by it.
+    if artifact::is_held(tx, step.repository, artifact, digest).await?
+        || trash::is_pushed_since(tx, artifact, step.deletion).await?
+    {
         return Ok(());
     }
     trash::put_artifact(tx, artifact, step.deletion).await?;

@@ -11,7 +11,7 @@ use roadstead_db::{
     collect::{self, LinkReview},
     event, repository, tag,
     trash::{self, Purge},
-    upload::{self, Idle},
+    upload::{self, Idle, Purpose},
 };
 
 use crate::{Core, Error, Result, upload::FINISHED_LIFE};
@@ -153,7 +153,8 @@ impl Core {
 
     /// The outer error is of database or bucket, the inner one of this upload.
     async fn end_upload(&self, upload: Idle) -> Result<Result<()>> {
-        match self.abandon(upload.repository, &upload.id).await {
+        let life = Purpose::Expire(self.options().upload_life);
+        match self.abandon(upload.repository, &upload.id, life).await {
             Ok(()) | Err(Error::UploadUnknown | Error::UploadBusy) => {}
             Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
             Err(error) => return Ok(Err(error)),

@@ -127,7 +127,7 @@ impl Core {
             let finished = core.finish(&request, &digest, None, body).await;
             if finished.is_err() {
                 // Best effort: what stays behind expires.
-                let _ = core.abandon(repository, &status.id).await;
+                let _ = core.abandon(repository, &status.id, Purpose::End).await;
             }
             finished
         })
@@ -142,7 +142,7 @@ impl Core {
         let mut writer = match self.claim(request, Purpose::Write, body.length).await {
             Ok(writer) => writer,
             Err(Error::UploadUnknown) => {
-                return self.finished_before(&request.upload, request.repository, digest).await;
+                return self.finished_before(request, digest).await;
             }
             Err(other) => return Err(other),
         };
@@ -154,10 +154,18 @@ impl Core {
         writer.finish(digest).await
     }
 
-    /// A PUT that repeats one that was answered with 201: the same answer, if it names the same digest.
-    async fn finished_before(&self, id: &str, repository: i64, digest: &Digest) -> Result<()> {
-        match upload::show(self.db(), id, repository).await?.and_then(|upload| upload.finished) {
-            Some(finished) if finished == *digest => Ok(()),
+    /// A PUT that repeats one that was answered with 201: the same answer, if it names the same digest and the blob was not deleted
+    /// since.
+    async fn finished_before(&self, request: &Request, digest: &Digest) -> Result<()> {
+        let upload = upload::show(self.db(), &request.upload, request.repository).await?;
+        match upload.and_then(|upload| upload.finished) {
+            Some(finished) if finished == *digest => {
+                let input = (request.repository, *digest, self.options().collect_grace);
+                let kept = self.db().write(input, |tx, (repository, digest, grace)| {
+                    Box::pin(blob::keep_digest(tx, *repository, digest, *grace))
+                });
+                if kept.await.map_err(|error: DbError| error)? { Ok(()) } else { Err(Error::UploadUnknown) }
+            }
             Some(finished) => Err(Error::DigestMismatch { expected: *digest, actual: finished }),
             None => Err(Error::UploadUnknown),
         }
@@ -166,13 +174,13 @@ impl Core {
     /// Ends an upload without a blob.
     pub async fn cancel_upload(&self, gate: &Gate, id: &str) -> Result<()> {
         let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        self.abandon(repository, id).await
+        self.abandon(repository, id, Purpose::End).await
     }
 
     /// Takes an upload and all that it stored away.
-    pub(crate) async fn abandon(&self, repository: i64, id: &str) -> Result<()> {
+    pub(crate) async fn abandon(&self, repository: i64, id: &str, purpose: Purpose) -> Result<()> {
         let (core, request) = (self.clone(), self.arrived(repository, id));
-        spawned(async move { core.claim(&request, Purpose::End, Some(0)).await?.discard().await }).await
+        spawned(async move { core.claim(&request, purpose, Some(0)).await?.discard().await }).await
     }
 
     /// Lets the target see a blob that exists in the same bucket. False: it can't be (begin an upload instead).

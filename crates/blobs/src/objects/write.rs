@@ -172,8 +172,8 @@ impl ObjectAppender {
         let size = self.offset;
         if hashed.is_none() {
             let actual = self.read_back(&key, size, expected).await?;
+            // The object goes with the upload: only who holds that knows that nobody has made a blob of it meanwhile.
             if actual != *expected {
-                self.objects.delete(&key).await?;
                 return Err(FinishError::Mismatch { actual });
             }
         }

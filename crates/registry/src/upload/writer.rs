@@ -28,7 +28,7 @@ impl Core {
         let stop = CancellationToken::new();
         let mut leased = i64::MAX;
         let (claim, registered) = loop {
-            if !self.register_writer(request, &stop)? {
+            if !self.register_writer(request, purpose, &stop)? {
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
@@ -82,11 +82,11 @@ impl Core {
     }
 
     /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop. An error:
-    /// a newer one is there.
-    fn register_writer(&self, request: &Request, stop: &CancellationToken) -> Result<bool> {
+    /// a newer one is there, or any where the upload was thought to be idle.
+    fn register_writer(&self, request: &Request, purpose: Purpose, stop: &CancellationToken) -> Result<bool> {
         let mut writers = self.writers();
         if let Some(other) = writers.get(&request.upload) {
-            if other.request > request.number {
+            if other.request > request.number || matches!(purpose, Purpose::Expire(_)) {
                 return Err(Error::UploadBusy);
             }
             other.stop.cancel();
@@ -294,13 +294,16 @@ impl Writer {
     /// there until the upload expires would keep others from having the room.
     async fn cut_back(&mut self) {
         self.appender = None;
+        // A file that several nodes may write to can be another's by the time that it is cut; an object store has nothing to cut, and
+        // the tail that this request began with may be on its way out.
+        if self.bucket.is_shared() || !self.core.is_alone() {
+            return;
+        }
         let kept = self.begun.clone();
         // The row says so first: it may never speak of bytes that are not there.
         match self.save_state(kept, LEASE).await {
             Ok(()) => {}
-            // Where the claim may be another node's by now, so is the file.
             Err(Error::UploadBusy) => return,
-            Err(_) if !self.core.is_alone() => return,
             Err(error) => tracing::warn!(%error, detail = ?error, "an upload without room stays as it was last saved"),
         }
         if let Err(error) = self.bucket.cut_back(&self.state).await {

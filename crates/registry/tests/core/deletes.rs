@@ -16,6 +16,7 @@ on_both_engines!(
     tagged_children_and_those_of_another_living_index_stay,
     a_child_goes_with_the_last_of_its_indexes,
     referrers_stay_when_the_subject_lives_again,
+    a_follower_that_was_pushed_after_the_delete_stays,
     a_referrer_that_is_being_tagged_stays,
     a_child_that_is_being_tagged_stays,
     tags_go_and_history_names_the_deletion,
@@ -138,6 +139,26 @@ async fn tag_while_it_is_to_follow(scene: &Scene, held: &Digest) {
     tagged.unwrap();
     assert!(lives(scene, held).await);
     assert!(read_manifest(&scene.core, &place("main/app"), "held").await.is_some(), "a tag leads to something");
+}
+
+/// More than one request takes along, so that some are followed later.
+async fn a_follower_that_was_pushed_after_the_delete_stays(scene: Scene) {
+    let mut children = Vec::new();
+    for n in 0..260 {
+        children.push(child(&scene, &format!("child {n}"), &[]).await);
+    }
+    let last = children.last().unwrap().clone();
+    let referrers = [referrer(&scene, "first", &last, &[]).await, referrer(&scene, "second", &last, &[]).await];
+    let children: Vec<&[u8]> = children.iter().map(|child| &child[..]).collect();
+    let top = push_index(&scene, &children, "top", &[]).await;
+    delete(&scene.core, &place("main/app"), &top).await.unwrap();
+    assert!(
+        !lives(&scene, &digest(&last)).await && lives(&scene, &referrers[1]).await,
+        "it is not the turn of all yet"
+    );
+    assert_eq!(referrer(&scene, "second", &last, &[]).await, referrers[1]);
+    scene.maintain(0).await;
+    assert!(!lives(&scene, &referrers[0]).await && lives(&scene, &referrers[1]).await);
 }
 
 async fn a_referrer_that_is_being_tagged_stays(scene: Scene) {

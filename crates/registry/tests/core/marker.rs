@@ -1,6 +1,6 @@
 //! A bucket and a database that do not belong together are refused at start, with words.
 
-use roadstead_db::Db;
+use roadstead_db::{Db, DbError, registry};
 use roadstead_registry::{Core, Error};
 
 use crate::{
@@ -13,6 +13,7 @@ on_both_engines!(
     another_database_is_refused,
     the_same_two_are_opened_again,
     nodes_that_start_at_once_agree,
+    a_node_that_is_late_takes_no_marker_back,
 );
 
 fn words(opened: Result<Core, Error>) -> String {
@@ -40,6 +41,15 @@ async fn the_same_two_are_opened_again(scene: Scene) {
     push_blob(&scene.core, &place("main/app"), b"layer").await.unwrap();
     let again = scene.node(0).await;
     assert_eq!(again.default_bucket(), scene.core.default_bucket());
+}
+
+async fn a_node_that_is_late_takes_no_marker_back(scene: Scene) {
+    let bucket = scene.core.default_bucket();
+    let late = scene.core.db().write(bucket, |tx, bucket| Box::pin(registry::end_marking(tx, *bucket, false)));
+    late.await.map_err(|error: DbError| error).unwrap();
+    let (other, _kept) = scene.other_bucket().await;
+    let words = words(Core::open(scene.core.db().clone(), other, scene.options.clone()).await);
+    assert!(words.contains("marker"), "{words}");
 }
 
 async fn nodes_that_start_at_once_agree(scene: Scene) {

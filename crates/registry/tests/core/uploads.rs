@@ -4,6 +4,10 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use futures::{future::join_all, poll};
+use roadstead_db::{
+    DbError,
+    upload::{self, Purpose},
+};
 use roadstead_registry::{Body, Error, UploadStatus};
 
 use crate::{
@@ -16,9 +20,11 @@ on_both_engines!(
     the_newer_request_is_the_one_that_arrived_later,
     a_body_that_breaks_off_is_kept,
     finishing_twice_is_harmless,
+    a_finished_upload_is_over_when_its_blob_was_deleted,
     a_wrong_digest_ends_the_upload_and_leaves_nothing,
     a_cancelled_upload_leaves_nothing,
     an_idle_upload_expires_with_all_it_stored,
+    an_upload_that_was_just_written_to_is_not_idle,
     an_upload_goes_on_after_a_crash,
     the_same_digest_finished_many_times_at_once_is_one_blob,
     an_upload_belongs_to_its_repository,
@@ -111,6 +117,16 @@ async fn finishing_twice_is_harmless(scene: Scene) {
     assert_eq!(read_blob(&scene.core, &place(APP), &layer).await.unwrap(), b"layer");
 }
 
+async fn a_finished_upload_is_over_when_its_blob_was_deleted(scene: Scene) {
+    let upload = begin(&scene).await;
+    let gate = gate(&scene.core, &place(APP)).await;
+    let layer = digest(b"layer");
+    scene.core.finish_upload(&gate, &upload.id, &layer, None, body("layer")).await.unwrap();
+    scene.core.delete_blob(&gate, &layer).await.unwrap();
+    let again = scene.core.finish_upload(&gate, &upload.id, &layer, None, body("layer")).await;
+    assert!(matches!(again, Err(Error::UploadUnknown)), "{again:?}: it would be told that it is there");
+}
+
 async fn a_wrong_digest_ends_the_upload_and_leaves_nothing(scene: Scene) {
     let gate = {
         begin(&scene).await;
@@ -148,6 +164,26 @@ async fn an_idle_upload_expires_with_all_it_stored(scene: Scene) {
     scene.maintain(DAY + 60 * SECOND).await;
     nothing_is_left(&scene).await;
     assert_eq!(scene.rows().await["repository"], 0, "and a repository that nothing was ever pushed to");
+}
+
+/// The look for idle uploads and the end of one are two steps.
+async fn an_upload_that_was_just_written_to_is_not_idle(scene: Scene) {
+    let upload = begin(&scene).await;
+    let gate = gate(&scene.core, &place(APP)).await;
+    let later = scene.node(2 * DAY).await;
+    let idle = upload::idle(later.db(), DAY, DAY, 10).await.unwrap();
+    later.append(&gate, &upload.id, None, body("hello ")).await.unwrap();
+    let input = (idle[0].id.clone(), idle[0].repository);
+    let claimed = later
+        .db()
+        .write(input, |tx, (id, repository)| {
+            Box::pin(upload::claim(tx, id, *repository, Purpose::Expire(DAY), SECOND, true))
+        })
+        .await
+        .map_err(|error: DbError| error)
+        .unwrap();
+    assert!(claimed.is_none());
+    later.finish_upload(&gate, &upload.id, &digest(b"hello world"), None, body("world")).await.unwrap();
 }
 
 /// Runs a node in a runtime of its own, which is dropped in the middle of a body.
