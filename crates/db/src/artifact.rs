@@ -100,7 +100,7 @@ pub async fn prepare_new_type(
         )
         .await?;
     match still {
-        Some(()) => let_go_of_blobs(tx, repository, id, grace).await,
+        Some(()) => let_go_of_blobs(tx, repository, &[id], grace).await,
         None => Ok(()),
     }
 }
@@ -202,24 +202,31 @@ async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Resu
 
 async fn forget_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<(), DbError> {
     tx.execute("DELETE FROM artifact_edge WHERE artifact = $1", params![id]).await?;
-    let_go_of_blobs(tx, new.repository, id, new.grace).await
+    let_go_of_blobs(tx, new.repository, &[id], new.grace).await
 }
 
-/// An artifact holds its blobs no more; the collector looks at them after `grace` microseconds, because somebody may just
-/// have been told that they are here.
-pub(crate) async fn let_go_of_blobs(tx: &mut Tx<'_>, repository: i64, id: i64, grace: i64) -> Result<(), DbError> {
-    let blobs = tx
-        .query("SELECT blob FROM artifact_blob WHERE artifact = $1 ORDER BY blob", params![id], |row| row.get::<i64>(0))
-        .await?;
-    // The review first, as the collector takes them.
+/// Artifacts of one repository hold their blobs no more; the collector looks at these after `grace` microseconds, because somebody may
+/// just have been told that they are here.
+pub(crate) async fn let_go_of_blobs(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    artifacts: &[i64],
+    grace: i64,
+) -> Result<(), DbError> {
+    let artifacts: Vec<_> = artifacts.iter().map(|id| [Value::Int(*id)]).collect();
+    const HELD: &str = "SELECT blob FROM artifact_blob WHERE artifact = $1";
+    let held = tx.query_each(HELD, &artifacts, |row| row.get::<i64>(0)).await?;
+    let blobs: BTreeSet<i64> = held.into_iter().flatten().collect();
+    // In the order of the blobs, and before their links: so do all.
     for blob in &blobs {
         crate::blob::review_link(tx, repository, *blob, grace).await?;
     }
     const LET_GO: &str = "DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob";
-    let let_go = tx.query(LET_GO, params![id], |row| row.get::<i64>(0)).await?;
-    // The collector may have given it one more after the look.
-    for blob in let_go.into_iter().filter(|blob| blobs.binary_search(blob).is_err()) {
-        crate::blob::review_link(tx, repository, blob, grace).await?;
+    let let_go: BTreeSet<i64> =
+        tx.query_each(LET_GO, &artifacts, |row| row.get(0)).await?.into_iter().flatten().collect();
+    // The collector may have given them one more after the look.
+    for blob in let_go.difference(&blobs) {
+        crate::blob::review_link(tx, repository, *blob, grace).await?;
     }
     Ok(())
 }
@@ -237,9 +244,9 @@ pub async fn find_all_living(
     Ok(digests.iter().map(|digest| found.get(digest).copied().flatten()).collect())
 }
 
-const FIND_LIVING: &str =
-    "SELECT a.id FROM manifest m JOIN artifact a ON a.manifest = m.id AND a.repository = $1 AND a.deletion IS NULL
-    WHERE m.digest = $2 {for_key_share}";
+/// Its manifest is not locked along: a purge takes those in an order of its own, and the artifact holds it.
+const FIND_LIVING: &str = "SELECT id FROM artifact WHERE repository = $1 AND deletion IS NULL
+    AND manifest = (SELECT id FROM manifest WHERE digest = $2) {for_key_share}";
 
 /// The living artifact of this digest, kept from being deleted until the transaction ends.
 pub async fn find_living(tx: &mut Tx<'_>, repository: i64, digest: &Digest) -> Result<Option<i64>, DbError> {

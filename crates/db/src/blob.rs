@@ -152,52 +152,39 @@ pub async fn keep(tx: &mut Tx<'_>, repository: i64, blob: i64, grace: i64) -> Re
     Ok(here.is_some())
 }
 
-/// As [`keep`], of the blob of this digest. False: the repository does not see it.
-pub async fn keep_digest(tx: &mut Tx<'_>, repository: i64, digest: &Digest, grace: i64) -> Result<bool, DbError> {
-    let found = tx
-        .query_opt(
-            "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $3
-             WHERE b.digest = $2",
-            params![repository, digest.to_stored(), false],
-            |row| row.get::<i64>(0),
-        )
-        .await?;
-    match found {
-        Some(blob) => keep(tx, repository, blob, grace).await,
-        None => Ok(false),
-    }
-}
-
-const FIND_LINKED: &str =
-    "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
-    WHERE b.bucket = $2 AND b.digest = $3 {for_key_share}";
-
-/// The blob of this digest, if this repository sees it; it stays until the transaction ends.
+/// The blob of this digest, if this repository sees it in this moment. It is not locked: a link that is made of it next is refused by its
+/// foreign key when it is gone, and reviews are locked before links.
 pub async fn find_linked(
     tx: &mut Tx<'_>,
     repository: i64,
     bucket: i64,
     digest: &Digest,
 ) -> Result<Option<i64>, DbError> {
-    tx.query_opt(FIND_LINKED, params![repository, bucket, digest.to_stored(), false], |row| row.get(0)).await
+    const FIND: &str =
+        "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
+         WHERE b.bucket = $2 AND b.digest = $3";
+    tx.query_opt(FIND, params![repository, bucket, digest.to_stored(), false], |row| row.get(0)).await
 }
 
-/// As [`find_linked`], for many digests.
+/// The blobs of these digests that this repository sees; they stay until the transaction ends.
 pub async fn find_all_linked(
     tx: &mut Tx<'_>,
     repository: i64,
     bucket: i64,
     digests: &[Vec<u8>],
 ) -> Result<Vec<Option<i64>>, DbError> {
+    // The link alone is locked, and holds the blob.
+    const FIND: &str = "SELECT blob FROM repository_blob WHERE repository = $1 AND hidden = $4
+         AND blob = (SELECT id FROM blob WHERE bucket = $2 AND digest = $3) {for_key_share}";
     let lists: Vec<_> = digests
         .iter()
         .map(|digest| [Value::Int(repository), Value::Int(bucket), Value::Bytes(digest), Value::Bool(false)])
         .collect();
-    let found = tx.query_each(FIND_LINKED, &lists, |row| row.get(0)).await?;
+    let found = tx.query_each(FIND, &lists, |row| row.get(0)).await?;
     Ok(found.into_iter().map(|rows| rows.first().copied()).collect())
 }
 
-/// As [`find_linked`], but nobody else can begin to use the link until the transaction ends, and the collector looks at it then: its
+/// As [`find_linked`], but locked: nobody else can begin to use the link until the transaction ends, and the collector looks at it then: its
 /// review is due at once.
 pub async fn find_linked_alone(
     tx: &mut Tx<'_>,
@@ -206,15 +193,7 @@ pub async fn find_linked_alone(
     digest: &Digest,
 ) -> Result<Option<i64>, DbError> {
     // Locked once: two that held a weaker lock first would wait for each other.
-    let found = tx
-        .query_opt(
-            "SELECT b.id FROM blob b JOIN repository_blob l ON l.blob = b.id AND l.repository = $1 AND l.hidden = $4
-             WHERE b.bucket = $2 AND b.digest = $3",
-            params![repository, bucket, digest.to_stored(), false],
-            |row| row.get::<i64>(0),
-        )
-        .await?;
-    let Some(blob) = found else { return Ok(None) };
+    let Some(blob) = find_linked(tx, repository, bucket, digest).await? else { return Ok(None) };
     tx.execute(
         "INSERT INTO link_review (repository, blob, due) VALUES ($1, $2, {now})
          ON CONFLICT (repository, blob) DO UPDATE SET due = excluded.due",
@@ -229,8 +208,7 @@ pub async fn find_linked_alone(
     .await
 }
 
-/// The blob of this digest, if any living repository of this registry sees it (protocol.md E3); it stays there until the transaction
-/// ends.
+/// The blob of this digest, if any living repository of this registry sees it (protocol.md E3).
 pub async fn find_in_registry(
     tx: &mut Tx<'_>,
     registry: i64,
@@ -239,9 +217,9 @@ pub async fn find_in_registry(
 ) -> Result<Option<i64>, DbError> {
     tx.query_opt(
         "SELECT b.id FROM blob b JOIN registry_blob g ON g.blob = b.id AND g.registry = $1
-         JOIN repository_blob l ON l.blob = b.id AND l.hidden = $4
-         JOIN repository r ON r.id = l.repository AND r.registry = $1 AND r.deletion IS NULL
-         WHERE b.bucket = $2 AND b.digest = $3 LIMIT 1 {for_key_share}",
+         WHERE b.bucket = $2 AND b.digest = $3 AND EXISTS (
+             SELECT 1 FROM repository_blob l JOIN repository r ON r.id = l.repository AND r.deletion IS NULL
+             WHERE l.blob = b.id AND r.registry = $1 AND l.hidden = $4)",
         params![registry, bucket, digest.to_stored(), false],
         |row| row.get(0),
     )

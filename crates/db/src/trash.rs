@@ -119,17 +119,20 @@ pub async fn purge(tx: &mut Tx<'_>, deletion: i64, limit: i64, grace: i64) -> Re
     if due.is_none() {
         return Ok(Purge::Done);
     }
-    let artifacts = tx
+    let batch = tx
         .query(
-            "SELECT id FROM (SELECT id, manifest FROM artifact WHERE deletion = $1 LIMIT $2) AS batch ORDER BY manifest",
+            "SELECT repository, id FROM (SELECT repository, id, manifest FROM artifact WHERE deletion = $1 LIMIT $2) AS batch
+             ORDER BY repository, manifest",
             params![deletion, limit],
-            |row| row.get::<i64>(0),
+            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
         )
         .await?;
-    for artifact in &artifacts {
-        take_apart(tx, *artifact, grace).await?;
+    for artifacts in batch.chunk_by(|(one, _), (next, _)| one == next) {
+        let (repository, _) = artifacts[0];
+        let artifacts: Vec<i64> = artifacts.iter().map(|(_, id)| *id).collect();
+        take_all_apart(tx, repository, &artifacts, grace).await?;
     }
-    if !artifacts.is_empty() {
+    if !batch.is_empty() {
         return Ok(Purge::More);
     }
     let repository = tx
@@ -191,11 +194,8 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i
             |row| row.get::<i64>(0),
         )
         .await?;
-    for artifact in &artifacts {
-        take_apart(tx, *artifact, grace).await?;
-    }
     if !artifacts.is_empty() {
-        return Ok(());
+        return take_all_apart(tx, repository, &artifacts, grace).await;
     }
     let blobs = tx
         .query(
@@ -214,9 +214,35 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i
     tx.execute("DELETE FROM repository WHERE id = $1", params![repository]).await.map(drop)
 }
 
-/// Removes an artifact for good; what it held goes to the collector. Several are taken in the order of their manifests, which stay
-/// locked: repositories that are purged at the same time may have the same.
-async fn take_apart(tx: &mut Tx<'_>, artifact: i64, grace: i64) -> Result<(), DbError> {
+/// Removes artifacts of one repository for good, in the order of their manifests, which stay locked: repositories that are purged at
+/// the same time may have the same.
+async fn take_all_apart(tx: &mut Tx<'_>, repository: i64, artifacts: &[i64], grace: i64) -> Result<(), DbError> {
+    // One transaction after the other in a repository: which of two has the last one would be known to neither.
+    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(()))
+        .await?;
+    // Where none would be left, pushes that are under way are waited for before anything is locked that they wait for.
+    let some_more = i64::try_from(artifacts.len() + 1).unwrap_or(i64::MAX);
+    let present = tx
+        .query("SELECT id FROM artifact WHERE repository = $1 LIMIT $2", params![repository, some_more], |row| {
+            row.get::<i64>(0)
+        })
+        .await?;
+    if present.iter().all(|id| artifacts.contains(id)) {
+        tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_update}", params![repository], |_| Ok(())).await?;
+    }
+    // All reviews and then all manifests: a push has a review before it waits for a manifest.
+    for artifact in artifacts {
+        tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_update}", params![artifact], |_| Ok(())).await?;
+    }
+    crate::artifact::let_go_of_blobs(tx, repository, artifacts, grace).await?;
+    for artifact in artifacts {
+        take_apart(tx, *artifact).await?;
+    }
+    Ok(())
+}
+
+/// Removes an artifact for good that holds no blobs any more.
+async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
     let row = tx
         .query_opt(
             "SELECT a.repository, a.manifest, r.registry FROM artifact a JOIN repository r ON r.id = a.repository WHERE a.id = $1",
@@ -225,15 +251,6 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64, grace: i64) -> Result<(), Db
         )
         .await?;
     let Some((repository, manifest, registry)) = row else { return Ok(()) };
-    // One after the other in a repository: which of two is the last one would be known to neither.
-    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_no_key_update}", params![repository], |_| Ok(()))
-        .await?;
-    let mine =
-        tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_update}", params![artifact], |_| Ok(())).await?;
-    if mine.is_none() {
-        return Ok(());
-    }
-    crate::artifact::let_go_of_blobs(tx, repository, artifact, grace).await?;
     for table in [
         "DELETE FROM artifact_edge WHERE artifact = $1",
         "DELETE FROM deletion_step WHERE artifact = $1",
@@ -252,16 +269,7 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64, grace: i64) -> Result<(), Db
         .await;
     // Somebody may have pushed these bytes in this moment.
     tx.again_if_gone(orphan)?;
-    let last = is_without_artifacts(tx, repository).await?;
-    event::change_usage(tx, registry, -i64::from(last), -1, 0).await
-}
-
-/// Whether a repository has no artifact any more. A push that is under way there is waited for only if it seems so.
-async fn is_without_artifacts(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
     const ANY: &str = "SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1";
-    if tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_some() {
-        return Ok(false);
-    }
-    tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_update}", params![repository], |_| Ok(())).await?;
-    Ok(tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none())
+    let last = tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none();
+    event::change_usage(tx, registry, -i64::from(last), -1, 0).await
 }

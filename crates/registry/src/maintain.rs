@@ -105,17 +105,23 @@ impl Core {
     }
 
     async fn collect_link(&self, review: LinkReview) -> Result<()> {
-        let grace = self.options().collect_grace;
-        let collected = self
-            .db()
-            .write((review, grace), |tx, (review, grace)| Box::pin(collect_and_reap(tx, review, *grace)))
-            .await;
-        match collected {
+        match self.db().write(review, |tx, review| Box::pin(collect::collect_link(tx, review))).await {
             Err(DbError::ForeignKey) => {
                 Ok(self.db().write(review, |tx, review| Box::pin(collect::strike_link(tx, review))).await?)
             }
-            other => Ok(other?),
+            // By itself: pushes that wait for the link hold the repository.
+            collected => {
+                collected?;
+                self.reap(review.repository).await
+            }
         }
+    }
+
+    /// Takes a repository away that nothing is left of. One that is forgotten here, by a crash, is on no list.
+    async fn reap(&self, repository: i64) -> Result<()> {
+        let input = (repository, self.options().collect_grace);
+        let reaped = self.db().write(input, |tx, (row, grace)| Box::pin(repository::reap(tx, *row, *grace))).await;
+        Ok(reaped.map(drop)?)
     }
 
     async fn collect_blobs(&self) -> Result<usize> {
@@ -159,9 +165,7 @@ impl Core {
             Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
             Err(error) => return Ok(Err(error)),
         }
-        let input = (upload.repository, self.options().collect_grace);
-        self.db().write(input, |tx, (row, grace)| Box::pin(repository::reap(tx, *row, *grace))).await?;
-        Ok(Ok(()))
+        self.reap(upload.repository).await.map(Ok)
     }
 
     async fn remove_objects(&self) -> Result<usize> {
@@ -217,9 +221,4 @@ async fn drop_history(tx: &mut Tx<'_>, life: i64, grace: i64) -> std::result::Re
         repository::reap(tx, row, grace).await?;
     }
     Ok(dropped)
-}
-
-async fn collect_and_reap(tx: &mut Tx<'_>, review: &LinkReview, grace: i64) -> std::result::Result<(), DbError> {
-    collect::collect_link(tx, review).await?;
-    repository::reap(tx, review.repository, grace).await.map(drop)
 }

@@ -162,9 +162,9 @@ impl Core {
             Some(finished) if finished == *digest => {
                 let input = (request.repository, *digest, self.options().collect_grace);
                 let kept = self.db().write(input, |tx, (repository, digest, grace)| {
-                    Box::pin(blob::keep_digest(tx, *repository, digest, *grace))
+                    Box::pin(rows::keep_finished(tx, *repository, digest, *grace))
                 });
-                if kept.await.map_err(|error: DbError| error)? { Ok(()) } else { Err(Error::UploadUnknown) }
+                if kept.await? { Ok(()) } else { Err(Error::UploadUnknown) }
             }
             Some(finished) => Err(Error::DigestMismatch { expected: *digest, actual: finished }),
             None => Err(Error::UploadUnknown),

@@ -78,6 +78,15 @@ impl Finish {
     }
 }
 
+/// Keeps the blob of an upload that was finished before, whose client is told so once more. False: it was deleted since.
+pub(super) async fn keep_finished(tx: &mut Tx<'_>, repository: i64, digest: &Digest, grace: i64) -> Result<bool> {
+    let held = repository::hold(tx, repository).await?.ok_or(Error::NameUnknown)?;
+    match blob::find_linked(tx, repository, held.bucket, digest).await? {
+        Some(found) => Ok(blob::keep(tx, repository, found, grace).await?),
+        None => Ok(false),
+    }
+}
+
 async fn remove_objects(tx: &mut Tx<'_>, bucket: i64, keys: &[String], delay: i64) -> std::result::Result<(), DbError> {
     for key in keys {
         blob::remove_object(tx, bucket, key, delay).await?;

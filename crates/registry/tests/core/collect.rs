@@ -83,7 +83,8 @@ async fn a_manifest_that_is_being_pushed_keeps_the_link(scene: Scene) {
                 Box::pin(async move {
                     let bytes = image(&[b"layer"]);
                     let held = repository::hold(tx, *row).await?.expect("it lives");
-                    let blob = blob::find_linked(tx, *row, held.bucket, &digest(b"layer")).await?.expect("it is here");
+                    let blob = blob::find_all_linked(tx, *row, held.bucket, &[digest(b"layer").to_stored()]).await?[0];
+                    let blob = blob.expect("it is here");
                     let new = NewArtifact {
                         repository: *row,
                         registry: held.registry,
