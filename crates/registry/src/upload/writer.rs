@@ -45,6 +45,10 @@ impl Core {
                 break (claim, registered);
             }
             drop(registered);
+            // It is not idle any more, and waiting would be until it is.
+            if matches!(purpose, Purpose::Expire(_)) {
+                return Err(Error::UploadBusy);
+            }
             let upload = upload::show(self.db(), id, repository).await?.ok_or(Error::UploadUnknown)?;
             if upload.finished.is_some() {
                 return Err(Error::UploadUnknown);
