@@ -1,6 +1,6 @@
 //! Uploads: any interruption is only a pause, and what is given up leaves nothing behind.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::join_all, poll};
@@ -12,7 +12,7 @@ use roadstead_registry::{Body, Error, UploadStatus};
 
 use crate::{
     content::{body, digest, push_blob, read_blob, slow_body},
-    scene::{DAY, SECOND, Scene, gate, on_both_engines, place, until},
+    scene::{DAY, SECOND, Scene, gate, maintain, on_both_engines, place, until},
 };
 
 on_both_engines!(
@@ -25,6 +25,7 @@ on_both_engines!(
     a_cancelled_upload_leaves_nothing,
     an_idle_upload_expires_with_all_it_stored,
     an_upload_that_was_just_written_to_is_not_idle,
+    the_look_for_idle_uploads_does_not_wait_for_one_that_is_idle_no_more,
     an_upload_goes_on_after_a_crash,
     the_same_digest_finished_many_times_at_once_is_one_blob,
     an_upload_belongs_to_its_repository,
@@ -184,6 +185,22 @@ async fn an_upload_that_was_just_written_to_is_not_idle(scene: Scene) {
         .unwrap();
     assert!(claimed.is_none());
     later.finish_upload(&gate, &upload.id, &digest(b"hello world"), None, body("world")).await.unwrap();
+}
+
+async fn the_look_for_idle_uploads_does_not_wait_for_one_that_is_idle_no_more(scene: Scene) {
+    let (living, left_alone) = (begin(&scene).await, begin(&scene).await);
+    let gate = gate(&scene.core, &place(APP)).await;
+    scene.core.append(&gate, &living.id, None, body("hello ")).await.unwrap();
+    scene.execute("UPDATE upload SET touched = touched - 172800000000").await;
+    let core = scene.core.clone();
+    let look = async move { tokio::time::timeout(Duration::from_secs(60), maintain(&core)).await };
+    let (written, looked) =
+        scene.interleave(living.id.clone(), |tx, id| Box::pin(upload::release(tx, id, 1)), look).await;
+    written.unwrap();
+    looked.expect("the look goes on");
+    let given_up = scene.core.upload_status(&gate, &left_alone.id).await;
+    assert!(matches!(given_up, Err(Error::UploadUnknown)), "{given_up:?}");
+    scene.core.finish_upload(&gate, &living.id, &digest(b"hello world"), None, body("world")).await.unwrap();
 }
 
 /// Runs a node in a runtime of its own, which is dropped in the middle of a body.
