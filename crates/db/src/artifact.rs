@@ -283,31 +283,29 @@ pub async fn named(tx: &mut Tx<'_>, artifact: i64, role: Role) -> Result<Vec<Dig
     Ok(stored.iter().filter_map(|stored| Digest::from_stored(stored)).collect())
 }
 
-/// Whether a tag or a living index of the repository holds an artifact.
-pub async fn is_held(tx: &mut Tx<'_>, repository: i64, artifact: i64, digest: &Digest) -> Result<bool, DbError> {
-    let held = tx
+/// Whether an artifact, which is locked, stays when a deletion takes along what nothing else holds: a tag or a living index of the
+/// repository holds it, its subject lives there, or it was pushed after the deletion was begun. Asked in one statement: a push that
+/// brings its subject back may in the same moment take its tag away.
+pub async fn stays(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    artifact: i64,
+    digest: &Digest,
+    deletion: i64,
+) -> Result<bool, DbError> {
+    let kept = tx
         .query_opt(
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM tag WHERE artifact = $2)
              OR EXISTS (SELECT 1 FROM artifact_edge e JOIN artifact a ON a.id = e.artifact AND a.deletion IS NULL
-                        WHERE e.repository = $1 AND e.digest = $3 AND e.role = 'child')",
-            params![repository, artifact, digest.to_stored()],
+                        WHERE e.repository = $1 AND e.digest = $3 AND e.role = 'child')
+             OR EXISTS (SELECT 1 FROM artifact a JOIN manifest m ON m.digest = a.subject
+                        JOIN artifact s ON s.manifest = m.id AND s.repository = $1 AND s.deletion IS NULL WHERE a.id = $2)
+             OR EXISTS (SELECT 1 FROM artifact a JOIN deletion d ON d.id = $4 WHERE a.id = $2 AND a.pushed_at > d.made_at)",
+            params![repository, artifact, digest.to_stored(), deletion],
             |_| Ok(()),
         )
         .await?;
-    Ok(held.is_some())
-}
-
-/// The subject of an artifact, if that lives in the same repository.
-pub async fn has_living_subject(tx: &mut Tx<'_>, artifact: i64) -> Result<bool, DbError> {
-    let living = tx
-        .query_opt(
-            "SELECT 1 FROM artifact a JOIN manifest m ON m.digest = a.subject
-             JOIN artifact s ON s.manifest = m.id AND s.repository = a.repository AND s.deletion IS NULL WHERE a.id = $1",
-            params![artifact],
-            |_| Ok(()),
-        )
-        .await?;
-    Ok(living.is_some())
+    Ok(kept.is_some())
 }
 
 /// Digests of the living artifacts that refer to `subject`.

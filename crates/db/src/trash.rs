@@ -81,13 +81,6 @@ pub async fn has_steps(tx: &mut Tx<'_>, deletion: i64) -> Result<bool, DbError> 
     Ok(tx.query_opt(ANY, params![deletion], |_| Ok(())).await?.is_some())
 }
 
-/// Whether an artifact was pushed, or pushed again, after a deletion was begun.
-pub async fn is_pushed_since(tx: &mut Tx<'_>, artifact: i64, deletion: i64) -> Result<bool, DbError> {
-    const SINCE: &str =
-        "SELECT 1 FROM artifact a JOIN deletion d ON d.id = $2 WHERE a.id = $1 AND a.pushed_at > d.made_at";
-    Ok(tx.query_opt(SINCE, params![artifact, deletion], |_| Ok(())).await?.is_some())
-}
-
 /// Deletions whose time is over and which nothing is to follow into any more.
 pub async fn over(db: &Db, limit: i64) -> Result<Vec<i64>, DbError> {
     db.list(

@@ -113,10 +113,7 @@ async fn follow(tx: &mut Tx<'_>, deletion: Option<i64>, by: &str) -> std::result
     // In the order of their digests, as the push of an index locks them.
     for digest in followers {
         let Some(follower) = artifact::find_living_alone(tx, step.repository, &digest).await? else { continue };
-        // Asked under its lock, since the subject may have been pushed again after the look above.
-        if !artifact::has_living_subject(tx, follower).await? {
-            follow_one(tx, &step, &held, (follower, &digest), by).await?;
-        }
+        follow_one(tx, &step, &held, (follower, &digest), by).await?;
     }
     Ok(true)
 }
@@ -130,10 +127,7 @@ async fn follow_one(
     by: &str,
 ) -> std::result::Result<(), DbError> {
     let (artifact, digest) = follower;
-    // A push that came after the delete is not undone by it.
-    if artifact::is_held(tx, step.repository, artifact, digest).await?
-        || trash::is_pushed_since(tx, artifact, step.deletion).await?
-    {
+    if artifact::stays(tx, step.repository, artifact, digest, step.deletion).await? {
         return Ok(());
     }
     trash::put_artifact(tx, artifact, step.deletion).await?;

@@ -1,6 +1,6 @@
 //! Deletes: who goes along, who stays, what history says.
 
-use roadstead_db::{DbError, params, trash};
+use roadstead_db::{DbError, Engine, params, trash};
 use roadstead_model::Digest;
 use serde_json::json;
 
@@ -16,6 +16,7 @@ on_both_engines!(
     tagged_children_and_those_of_another_living_index_stay,
     a_child_goes_with_the_last_of_its_indexes,
     referrers_stay_when_the_subject_lives_again,
+    a_referrer_stays_whose_tag_moves_to_its_subject_that_lives_again,
     a_follower_that_was_pushed_after_the_delete_stays,
     a_referrer_that_is_being_tagged_stays,
     a_child_that_is_being_tagged_stays,
@@ -115,6 +116,31 @@ async fn referrers_stay_when_the_subject_lives_again(scene: Scene) {
     scene.maintain(0).await;
     assert!(lives(&scene, &signature).await);
     assert_eq!(scene.rows().await["deletion_step"], 0);
+}
+
+/// The push that brings the subject back takes the tag away from the referrer: at no time does neither hold it.
+async fn a_referrer_stays_whose_tag_moves_to_its_subject_that_lives_again(scene: Scene) {
+    let subject = child(&scene, "subject", &[]).await;
+    let signature = referrer(&scene, "signature", &subject, &["v1"]).await;
+    let row = artifact_row(&scene, &digest(&subject)).await;
+    put_into_the_trash(&scene, &digest(&subject)).await;
+    let node = scene.node(0).await;
+    let push = scene.interleave(
+        row,
+        |tx, row| {
+            Box::pin(async move {
+                if tx.engine() == Engine::Postgres {
+                    // Whoever asks for tags waits for the end of this.
+                    tx.execute("LOCK TABLE tag IN ACCESS EXCLUSIVE MODE", params![]).await?;
+                }
+                tx.execute("UPDATE artifact SET deletion = NULL WHERE id = $1", params![*row]).await?;
+                tx.execute("UPDATE tag SET artifact = $1", params![*row]).await.map(drop)
+            })
+        },
+        async move { crate::scene::maintain(&node).await },
+    );
+    push.await.0.unwrap();
+    assert!(lives(&scene, &signature).await);
 }
 
 /// Runs the background work into a push of a tag for `held` that has not committed yet.
