@@ -45,6 +45,10 @@ trials *arguments="kill --times 30":
     cargo build --workspace --bin roadstead-trials
     PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" "${CARGO_TARGET_DIR:-target}/debug/roadstead-trials" {{arguments}}
 
+# Measure beside other registries and nginx; `--help` names the options. docs/performance.md
+bench *arguments:
+    bench/run {{arguments}}
+
 # Write the reference page of the settings anew.
 docs:
     cargo run -- config reference > docs/configuration.md

@@ -1,0 +1,235 @@
+//! Roadstead beside other registries on the same machine: the same requests to each, in shuffled rounds, as ratios from one run. Absolute
+//! figures say little on machines like these; what two servers do within the same seconds can be compared.
+//!
+//! One server at a time has one core for itself and the client the other (see [`cores`]). See docs/performance.md.
+
+mod bare_loop;
+mod certificate;
+mod contestants;
+mod cores;
+mod load;
+mod memory;
+mod mix;
+mod operations;
+mod scale;
+mod scaled_out;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use rand::seq::SliceRandom as _;
+use roadstead_testkit::{content::image, process::directory, random_bytes};
+use tokio::runtime::{self, Runtime};
+
+use crate::{
+    certificate::Certificate,
+    contestants::{Content, Contestant, Ground, Name, Programs},
+    operations::Operation,
+    table::{Measured, Sample},
+};
+
+/// Measures Roadstead beside other registries.
+#[derive(Debug, Parser)]
+#[command(name = "roadstead-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<What>,
+    /// The release build of the program.
+    #[arg(long, env = "ROADSTEAD_BIN", default_value = "target/release/roadstead")]
+    binary: PathBuf,
+    /// Rounds: in each every server does every operation once.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of one sample.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Only operations whose name has this in it; `mix`, `scale`, `memory` and `scaled-out` are names too.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Write docs/performance.md.
+    #[arg(long)]
+    record: bool,
+    /// A short form, which fails when a ratio is under half of what it must be in two tries.
+    #[arg(long)]
+    guard: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The limit for pushes, as a server.
+    BareLoop {
+        /// Where it listens.
+        #[arg(long)]
+        port: u16,
+        /// Where it writes.
+        folder: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(What::BareLoop { port, folder }) = &arguments.command {
+        return match bare_loop::serve(*port, folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("the loop: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let binary = std::fs::canonicalize(&arguments.binary)
+        .unwrap_or_else(|error| panic!("{}: {error}: build it with cargo build --release", arguments.binary.display()));
+    cores::take_client_core();
+    let bench = Bench {
+        programs: Programs::find(binary),
+        certificate: Certificate::new(directory("tls")),
+        content: Content { image: image(10), large: random_bytes(100 << 20) },
+        runtime: runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
+        scale: if arguments.guard { Scale::SHORT } else { Scale::FULL },
+        arguments,
+    };
+    bench.run()
+}
+
+/// How much is done.
+struct Scale {
+    /// Tags and blobs of the large database.
+    tags: u32,
+    /// Bytes of each of the blobs that are pushed at once.
+    pushed: usize,
+    mix: Duration,
+}
+
+impl Scale {
+    const FULL: Self = Self { tags: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
+    const SHORT: Self = Self { tags: 100_000, pushed: 8 << 20, mix: Duration::from_secs(5) };
+}
+
+struct Bench {
+    programs: Programs,
+    certificate: Certificate,
+    content: Content,
+    runtime: Runtime,
+    scale: Scale,
+    arguments: Arguments,
+}
+
+impl Bench {
+    fn run(&self) -> ExitCode {
+        for name in contestants::ALL.into_iter().filter(|name| !self.programs.has(*name)) {
+            println!("{} is not here: bench/install", name.text());
+        }
+        let measured = self.measure(|_| true);
+        println!("\n{}", table::text(&measured));
+        if self.arguments.record {
+            table::record(&measured, &self.how());
+        }
+        if !self.arguments.guard {
+            return ExitCode::SUCCESS;
+        }
+        let slips = measured.slips();
+        if slips.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        println!("under half of what it must be, so once more: {slips:?}");
+        let again = self.measure(|what| slips.contains_key(what));
+        println!("\n{}", table::text(&again));
+        let slips = again.slips();
+        if slips.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        println!("under half of what it must be in two tries: {slips:?}");
+        ExitCode::FAILURE
+    }
+
+    /// What is wanted by these names and by the arguments.
+    fn measure(&self, wanted: impl Fn(&str) -> bool) -> Measured {
+        let wanted = |what: &str| what.contains(&self.arguments.only) && wanted(what);
+        let mut measured = Measured::default();
+        self.operations(&mut measured, |operation| wanted(operation.what));
+        let (runtime, ground) = (&self.runtime, &self.ground());
+        let seconds = Duration::from_secs_f64(self.arguments.seconds);
+        if !self.programs.has(Name::Dr) {
+            return measured;
+        }
+        for check in table::CHECKS.into_iter().filter(|check| wanted(check)) {
+            println!("{check}");
+            let checks = match check {
+                "mix" => mix::measure(runtime, ground, self.scale.mix),
+                "scale" => scale::measure(runtime, ground, self.scale.tags, seconds),
+                "memory" => memory::measure(runtime, ground, self.scale.pushed),
+                _ => scaled_out::measure(runtime, ground, &self.content, self.arguments.rounds, seconds)
+                    .unwrap_or_else(|| {
+                        println!("PostgreSQL or SeaweedFS is not here: e2e/install");
+                        Vec::new()
+                    }),
+            };
+            measured.checks.insert(check, checks);
+        }
+        measured
+    }
+
+    fn operations(&self, measured: &mut Measured, wanted: impl Fn(&Operation) -> bool) {
+        let operations: Vec<_> = operations::ALL.iter().enumerate().filter(|(_, it)| wanted(it)).collect();
+        let stands = |name, tls| operations.iter().any(|(_, it)| it.tls == tls && it.is_for(name));
+        let names = contestants::ALL.into_iter().filter(|name| self.programs.has(*name));
+        let both = names.flat_map(|name| [(name, false), (name, true)]).filter(|(name, tls)| stands(*name, *tls));
+        let standing: Vec<_> =
+            both.map(|(name, tls)| (tls, Contestant::start(name, tls, &self.ground(), Some(&self.content)))).collect();
+        let mut turns: Vec<_> = operations
+            .iter()
+            .flat_map(|(number, operation)| {
+                let those = standing.iter().filter(|(tls, it)| *tls == operation.tls && operation.is_for(it.name));
+                those.map(|(_, contestant)| (*number, *operation, contestant))
+            })
+            .collect();
+        for round in 1..=self.arguments.rounds {
+            turns.shuffle(&mut rand::rng());
+            for (number, operation, on) in &turns {
+                let fresh = operation
+                    .is_on_fresh_ground()
+                    .then(|| Contestant::start(on.name, operation.tls, &self.ground(), None));
+                measured.add(*number, on.name, self.sample(operation, fresh.as_ref().unwrap_or(on)));
+            }
+            if !turns.is_empty() {
+                println!("round {round} of {}", self.arguments.rounds);
+            }
+        }
+    }
+
+    fn sample(&self, operation: &Operation, on: &Contestant) -> Sample {
+        let work = operation.work(on, &self.content);
+        let run = |seconds| {
+            let time = Duration::from_secs_f64(seconds);
+            let done = self.runtime.block_on(load::run(&on.target, &work, operation.connections, time));
+            done.unwrap_or_else(|error| panic!("{}, {}: {error}", on.name.text(), operation.what))
+        };
+        run(self.arguments.seconds / 10.0);
+        let before = on.cpu();
+        let done = run(self.arguments.seconds);
+        Sample::new(done, on.cpu().saturating_sub(before), operation.unit)
+    }
+
+    fn ground(&self) -> Ground<'_> {
+        Ground { programs: &self.programs, certificate: &self.certificate }
+    }
+
+    /// When, where, with what.
+    fn how(&self) -> String {
+        let versions: Vec<_> = contestants::ALL
+            .into_iter()
+            .filter_map(|name| Some(format!("{}: {}", name.text(), self.programs.version(name)?)))
+            .collect();
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).max(2);
+        format!(
+            "{} rounds of {} s; {cores} cores, {}. {}.",
+            self.arguments.rounds,
+            self.arguments.seconds,
+            model.map_or("of a kind that is not told", |(_, model)| model),
+            versions.join("; ")
+        )
+    }
+}

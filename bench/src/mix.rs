@@ -1,0 +1,168 @@
+//! The realistic mix of requests (60 % manifest GET and HEAD, 22 % blob GET, a tenth of them ranges, 12 % blob HEAD, 1 % lists, 5 %
+//! requests of pushes; popularity by Zipf's law): how long the slowest hundredth of the small requests takes.
+
+use std::{
+    cell::RefCell,
+    io,
+    time::{Duration, Instant},
+};
+
+use futures::future::try_join_all;
+use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
+use roadstead_testkit::{
+    Client, Login,
+    content::{Image, image_of, random_bytes, types},
+    server::{KEY_ID, KEY_SECRET},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    contestants::{Content, Contestant, Ground, Name, REPOSITORY},
+    load::{Connection, Push},
+    table::{Check, Must},
+};
+
+const CLIENTS: usize = 16;
+/// Images that are stored.
+const IMAGES: usize = 48;
+/// Blobs are so many times smaller than those of the mix as it is written (up to 1 GiB), so that this disk and this minute hold them.
+const SCALE: f64 = 16.0;
+const MIB: f64 = 1048576.0;
+
+/// Each server for so long.
+pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, time: Duration) -> Vec<Check> {
+    let mut random = StdRng::seed_from_u64(1);
+    let images: Vec<Image> = (0..IMAGES)
+        .map(|_| {
+            let layers: Vec<_> = (0..random.random_range(1..=3)).map(|_| random_bytes(size(&mut random))).collect();
+            image_of(&layers)
+        })
+        .collect();
+    let [ours, theirs] = [Name::Roadstead, Name::Dr].map(|name| {
+        let on = Contestant::start(name, false, ground, None);
+        let login = match name {
+            Name::Roadstead => Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
+            _ => Login::Anonymous,
+        };
+        let client = Client::new(on.target.address, login);
+        for (number, image) in images.iter().enumerate() {
+            client.push_image(REPOSITORY, &format!("v{number}"), image);
+        }
+        let mix = Mix { on: &on, images: &images, end: Instant::now() + time, took: RefCell::default() };
+        let clients = try_join_all((0..CLIENTS as u64).map(|seed| mix.client(seed)));
+        runtime.block_on(clients).unwrap_or_else(|error| panic!("{}, the mix: {error}", name.text()));
+        let mut took = mix.took.into_inner();
+        took.sort_unstable();
+        (took[took.len() / 2], took[took.len() * 99 / 100], took.len())
+    });
+    let check = |what: &str, ours: Duration, theirs: Duration, most: f64| Check {
+        what: format!("realistic mix, {CLIENTS} clients: {what} of small requests"),
+        ours: format!("{:.2} ms", ours.as_secs_f64() * 1e3),
+        beside: format!("DR: {:.2} ms", theirs.as_secs_f64() * 1e3),
+        ratio: ours.as_secs_f64() / theirs.as_secs_f64(),
+        must: Some(Must::AtMost(most)),
+    };
+    let done = Check {
+        what: format!("realistic mix, {CLIENTS} clients: small requests in {} s", time.as_secs()),
+        ours: ours.2.to_string(),
+        beside: format!("DR: {}", theirs.2),
+        ratio: ours.2 as f64 / theirs.2 as f64,
+        must: None,
+    };
+    vec![check("p99", ours.1, theirs.1, 0.2), Check { must: None, ..check("median", ours.0, theirs.0, 1.0) }, done]
+}
+
+/// Of one class every order of magnitude is as likely as another.
+fn size(random: &mut impl Rng) -> usize {
+    let (least, most) = match random.random_range(0..100) {
+        0..65 => (1024.0, MIB),
+        65..80 => (MIB, 10.0 * MIB),
+        80..95 => (10.0 * MIB, 100.0 * MIB),
+        _ => (100.0 * MIB, 1024.0 * MIB),
+    };
+    let size: f64 = random.random_range(f64::ln(least)..f64::ln(most));
+    (size.exp() / SCALE) as usize + 16
+}
+
+struct Mix<'a> {
+    on: &'a Contestant,
+    images: &'a [Image],
+    end: Instant,
+    /// How long each small request took.
+    took: RefCell<Vec<Duration>>,
+}
+
+impl Mix<'_> {
+    async fn client(&self, seed: u64) -> io::Result<()> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut connection = Connection::open(&self.on.target).await?;
+        while Instant::now() < self.end {
+            self.one(&mut connection, &mut random).await?;
+        }
+        Ok(())
+    }
+
+    async fn one(&self, connection: &mut Connection, random: &mut StdRng) -> io::Result<()> {
+        let number = popular(random, self.images.len());
+        let image = &self.images[number];
+        let blob = &image.blobs[random.random_range(0..image.blobs.len())];
+        // A push has two requests for its blob and one for its manifest.
+        match random.random_range(0.0..95.0 + 5.0 / 3.0) {
+            it if it < 60.0 => {
+                let by_tag = format!("/v2/{REPOSITORY}/manifests/v{number}");
+                self.small(connection, if it < 30.0 { "GET" } else { "HEAD" }, &by_tag).await
+            }
+            it if it < 79.8 => self.large(connection, blob, None).await,
+            it if it < 82.0 => {
+                let length = random.random_range(64..4096) << 10;
+                let first = random.random_range(0..blob.len());
+                self.large(connection, blob, Some((first, (first + length).min(blob.len()) - 1))).await
+            }
+            it if it < 94.0 => self.small(connection, "HEAD", &Content::blob(blob)).await,
+            it if it < 95.0 => self.small(connection, "GET", &format!("/v2/{REPOSITORY}/tags/list?n=100")).await,
+            _ => self.push(connection, random).await,
+        }
+    }
+
+    async fn small(&self, connection: &mut Connection, method: &str, path: &str) -> io::Result<()> {
+        let request = self.on.request(method, path, "");
+        let begun = Instant::now();
+        connection.exchange(&request).await?;
+        self.took.borrow_mut().push(begun.elapsed());
+        Ok(())
+    }
+
+    async fn large(&self, connection: &mut Connection, blob: &[u8], range: Option<(usize, usize)>) -> io::Result<()> {
+        let range = range.map_or_else(String::new, |(first, last)| format!("Range: bytes={first}-{last}\r\n"));
+        connection.exchange(&self.on.request("GET", &Content::blob(blob), &range)).await.map(drop)
+    }
+
+    /// A layer of its own on a configuration that is there.
+    async fn push(&self, connection: &mut Connection, random: &mut StdRng) -> io::Result<()> {
+        let layer = Push::new(&self.on.head, &format!("/v2/{REPOSITORY}/blobs/uploads/"), size(random));
+        layer.once(connection).await?;
+        let image = image_of(&[]);
+        let first = &self.images[0];
+        let mut manifest = first.manifest.json();
+        manifest["annotations"] = serde_json::json!({ "nonce": image.manifest.digest() });
+        let bytes = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
+        let head = format!("Content-Type: {}\r\nContent-Length: {}\r\n", types::MANIFEST, bytes.len());
+        let path = format!("/v2/{REPOSITORY}/manifests/new-{}", random.random_range(0..16));
+        let request = [self.on.request("PUT", &path, &head), bytes].concat();
+        let begun = Instant::now();
+        connection.exchange(&request).await?;
+        self.took.borrow_mut().push(begun.elapsed());
+        Ok(())
+    }
+}
+
+/// A number below `count` by Zipf's law with exponent 1: the n-th is asked for 1/n as often as the first.
+fn popular(random: &mut impl Rng, count: usize) -> usize {
+    let weights = || (1..=count).map(|rank| 1.0 / rank as f64);
+    let mut chosen = random.random_range(0.0..=1.0) * weights().sum::<f64>();
+    let rank = weights().position(|weight| {
+        chosen -= weight;
+        chosen < 0.0
+    });
+    rank.unwrap_or(count - 1)
+}
