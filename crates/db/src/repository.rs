@@ -1,5 +1,7 @@
 //! Repositories: found, made, held against deletion, listed.
 
+use futures::future::try_join_all;
+
 use crate::{Db, DbError, Tx, params};
 
 /// The living repository of this name, made when there is none; held against deletion until the transaction ends.
@@ -69,16 +71,35 @@ pub async fn is_listed(db: &Db, id: i64) -> Result<bool, DbError> {
 
 /// `registry/repository` of all living repositories with a living artifact, after `last`, at most `limit`. The slash is part of the
 /// order: by bytes `a-b/x` comes before `a/x`.
+///
+/// One registry after the other, because no index goes over both names: one statement for all would sort every repository.
 pub async fn list_region(db: &Db, last: (&str, &str), limit: i64) -> Result<Vec<(String, String)>, DbError> {
-    db.list(
-        "SELECT g.name, r.name FROM registry g JOIN repository r ON r.registry = g.id AND r.deletion IS NULL
-         WHERE g.deletion IS NULL AND g.name || '/' >= $1 AND (g.name || '/', r.name) > ($1, $2)
-         AND EXISTS (SELECT 1 FROM artifact a WHERE a.repository = r.id AND a.deletion IS NULL)
-         ORDER BY g.name || '/', r.name LIMIT $3",
-        params![format!("{}/", last.0), last.1, limit],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )
-    .await
+    let wanted = usize::try_from(limit).unwrap_or(0);
+    let named = |registry: &str, names: Vec<String>| names.into_iter().map(|it| (registry.to_owned(), it)).collect();
+    let mut found: Vec<(String, String)> = named(last.0, list(db, last.0, last.1, limit).await?);
+    if found.len() >= wanted {
+        return Ok(found);
+    }
+    let registries = db
+        .list(
+            "SELECT g.name FROM registry g WHERE g.deletion IS NULL AND g.name || '/' > $1
+             AND EXISTS (SELECT 1 FROM repository r JOIN artifact a ON a.repository = r.id AND a.deletion IS NULL
+                         WHERE r.registry = g.id AND r.deletion IS NULL)
+             ORDER BY g.name || '/' LIMIT $2",
+            params![format!("{}/", last.0), limit],
+            |row| row.get::<String>(0),
+        )
+        .await?;
+    // The next one may fill the page, or each of them have one: twice as many are asked each time.
+    let (mut rest, mut at_once) = (&registries[..], 1);
+    while found.len() < wanted && !rest.is_empty() {
+        let (now, later) = rest.split_at(at_once.min(rest.len()));
+        let lists = try_join_all(now.iter().map(|registry| list(db, registry, "", limit))).await?;
+        found.extend(now.iter().zip(lists).flat_map(|(registry, names)| named(registry, names)));
+        (rest, at_once) = (later, (at_once * 2).min(16));
+    }
+    found.truncate(wanted);
+    Ok(found)
 }
 
 /// Names of one registry's living repositories with a living artifact, after `last`, at most `limit`.

@@ -1,7 +1,8 @@
-//! A registry that is deleted: nothing comes into it any more, its name stays taken, and after its time nothing of it is left.
+//! A registry that is deleted: nothing comes into it any more, its name stays taken, and after its time nothing of it is left. And what
+//! is listed of all of them.
 
 use roadstead_db::{DbError, registry};
-use roadstead_registry::{Core, Error, MountFrom};
+use roadstead_registry::{CatalogOf, Core, Error, MountFrom};
 
 use crate::{
     content::{
@@ -17,6 +18,7 @@ on_both_engines!(
     the_name_stays_taken_until_the_end_of_the_trash,
     after_its_time_no_row_of_it_is_left,
     an_upload_under_way_holds_its_registry_until_it_expires,
+    pages_of_the_catalog_go_over_all_registries,
 );
 
 async fn delete_registry(core: &Core, name: &str) -> bool {
@@ -186,4 +188,30 @@ async fn an_upload_under_way_holds_its_registry_until_it_expires(scene: Scene) {
     let rows = scene.rows().await;
     assert_eq!((rows["registry"], rows["repository"], rows["upload"]), (0, 0, 0));
     assert_eq!(scene.objects().await, Vec::<String>::new());
+}
+
+async fn pages_of_the_catalog_go_over_all_registries(scene: Scene) {
+    // By bytes the slash is part of the order: `aaa-b/x` comes before `aaa/x`.
+    let all = ["aaa-b/x", "aaa-b/y/z", "aaa/x", "bbb/x", "bbb/y", "cc0/x", "cc1/x", "cc2/x", "cc3/x", "ddd/x"];
+    for registry in ["ddd", "cc3", "cc2", "cc1", "cc0", "bbb", "aaa", "aaa-b", "empty"] {
+        scene.make_registry(registry).await;
+    }
+    for name in all {
+        push_image(&scene.core, &place(name), &[], &[b"config"]).await;
+    }
+    for limit in 1..=all.len() + 1 {
+        let (mut listed, mut last) = (Vec::<String>::new(), None);
+        loop {
+            let page = scene.core.catalog(&CatalogOf::Region, last.as_deref(), limit).await.unwrap();
+            assert!(page.names.len() <= limit && (page.names.len() == limit || !page.more), "{page:?}");
+            listed.extend(page.names);
+            if !page.more {
+                break;
+            }
+            last = listed.last().cloned();
+        }
+        assert_eq!(listed, all, "in pages of {limit}");
+    }
+    let after = scene.core.catalog(&CatalogOf::Region, Some("bbb"), 2).await.unwrap();
+    assert_eq!(after.names, ["bbb/x", "bbb/y"], "a name without a slash is before all of its registry");
 }
