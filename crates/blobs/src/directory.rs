@@ -1,6 +1,7 @@
 //! A directory as bucket: each object is a file that lies under its final path from its first byte on, so that finishing
 //! an upload renames and copies nothing. The database decides what exists, so a file that is only half there hurts nobody.
 
+mod direct;
 mod durable;
 mod read;
 mod turns;
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 pub use self::durable::sync_way_to;
-use self::{durable::Folders, read::ReadAhead, turns::Turns};
+use self::{direct::Direct, durable::Folders, read::ReadAhead, turns::Turns};
 pub(crate) use self::{read::FileReader, write::FileAppender};
 use crate::{BlobError, ByteBody, KeySource, MemoryBudget, buffer::BufferPool, key};
 
@@ -35,6 +36,7 @@ pub(crate) struct Directory {
     pool: BufferPool,
     budget: MemoryBudget,
     ahead: Arc<ReadAhead>,
+    direct: Direct,
 }
 
 impl Directory {
@@ -62,6 +64,7 @@ impl Directory {
             pool: BufferPool::new(&budget),
             budget,
             ahead: Arc::default(),
+            direct: Direct::default(),
         })
     }
 

@@ -2,8 +2,8 @@
 
 use roadstead_model::{Algorithm, Digest, Hasher};
 
-/// The hashers of one upload: always sha256, and sha512 when the client announced it.
-#[derive(Clone, Debug)]
+/// The hashers of one upload: always sha256, and sha512 when the client announced it. The default hashes nothing.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Hashes(Vec<Hasher>);
 
 impl Hashes {

@@ -1,9 +1,9 @@
-//! Uploads into files: gathered on the async side, hashed and written in one place on a blocking thread while the next
-//! bytes are gathered; one data sync and one folder sync make them durable.
+//! Uploads into files: gathered on the async side, hashed and written on blocking threads while the next bytes are gathered; one data
+//! sync and one folder sync make them durable.
 
 use std::{
     fs::{File, OpenOptions},
-    os::unix::fs::FileExt,
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{
         Arc,
@@ -61,7 +61,7 @@ struct Syncing {
 /// Where the file is: here, on a blocking thread, or given up.
 enum Work {
     Idle(Box<FileWriter>),
-    Running(JoinHandle<(Box<FileWriter>, Result<(), BlobError>)>),
+    Running(JoinHandle<Result<Box<FileWriter>, BlobError>>),
     Failed(BlobError),
 }
 
@@ -191,13 +191,16 @@ impl FileAppender {
         let Work::Idle(mut writer) = work else {
             return Err(BlobError::Internal("the writer is busy".to_owned()));
         };
-        self.work = Work::Running(tokio::task::spawn_blocking(move || {
-            let done = writer.append(batch).and_then(|()| match then {
-                Then::Nothing => Ok(()),
-                Then::Sync { expected } => writer.sync(expected),
-            });
-            (writer, done)
-        }));
+        let direct = self.directory.direct.takes(&batch, writer.written);
+        self.work = Work::Running(match then {
+            // Nothing is copied, so that the processor is free for the hash while the disk takes the bytes.
+            Then::Nothing if direct => tokio::spawn(writer.append_hashing_meanwhile(batch)),
+            Then::Nothing => tokio::task::spawn_blocking(move || writer.append(&batch).map(|()| writer)),
+            Then::Sync { expected } => tokio::task::spawn_blocking(move || {
+                writer.append(&batch)?;
+                writer.sync(expected).map(|()| writer)
+            }),
+        });
         Ok(())
     }
 
@@ -232,8 +235,8 @@ impl FileAppender {
     async fn idle(&mut self) -> Result<&FileWriter, BlobError> {
         if let Work::Running(running) = &mut self.work {
             self.work = match running.await {
-                Ok((writer, Ok(()))) => Work::Idle(writer),
-                Ok((_, Err(error))) => Work::Failed(error),
+                Ok(Ok(writer)) => Work::Idle(writer),
+                Ok(Err(error)) => Work::Failed(error),
                 Err(error) => Work::Failed(BlobError::Internal(error.to_string())),
             };
         }
@@ -284,19 +287,35 @@ impl FileWriter {
         Ok(())
     }
 
-    fn append(&mut self, batch: Vec<Buffer>) -> Result<(), BlobError> {
+    fn append(&mut self, batch: &[Buffer]) -> Result<(), BlobError> {
+        // Hashing first leaves the bytes in the processor's cache for the copy that writing is.
+        batch.iter().for_each(|buffer| self.hashes.update(buffer.filled()));
+        self.write(batch)
+    }
+
+    async fn append_hashing_meanwhile(mut self: Box<Self>, batch: Vec<Buffer>) -> Result<Box<Self>, BlobError> {
+        let (batch, mut hashes) = (Arc::new(batch), std::mem::take(&mut self.hashes));
+        let hashing = tokio::task::spawn_blocking({
+            let batch = Arc::clone(&batch);
+            move || {
+                batch.iter().for_each(|buffer| hashes.update(buffer.filled()));
+                hashes
+            }
+        });
+        let mut writer = blocking(move || self.write(&batch).map(|()| self)).await?;
+        writer.hashes = hashing.await.map_err(|error| BlobError::Internal(error.to_string()))?;
+        Ok(writer)
+    }
+
+    fn write(&mut self, batch: &[Buffer]) -> Result<(), BlobError> {
         let file = self.file()?;
         let bytes = batch.iter().map(|buffer| buffer.filled().len() as u64).sum();
         // A file system that can't say (some network ones) says no room when it has none.
         if !self.directory.has_room(&file, bytes).unwrap_or(true) {
             return Err(BlobError::Full);
         }
-        for buffer in &batch {
-            // Hashing first leaves the bytes in the processor's cache for the copy that writing is.
-            self.hashes.update(buffer.filled());
-            file.write_all_at(buffer.filled(), self.written)?;
-            self.written += buffer.filled().len() as u64;
-        }
+        self.directory.direct.write(&file, batch, self.written)?;
+        self.written += bytes;
         Ok(())
     }
 
