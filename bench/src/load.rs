@@ -222,6 +222,8 @@ impl Connection {
                     return Err(io::Error::other("the server closed the connection in a body"));
                 }
                 left = left.saturating_sub(read as u64);
+                // Other connections have their turn: what they wait for is to be the server's time and not ours.
+                tokio::task::yield_now().await;
             }
         }
         Ok(Answer { length, location })

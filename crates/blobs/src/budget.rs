@@ -99,6 +99,12 @@ impl MemoryBudget {
         portion.free_kib.available_permits() < portion.total_kib as usize / 4
     }
 
+    /// Bytes that are taken for this use.
+    pub fn taken(&self, purpose: MemoryUse) -> u64 {
+        let portion = self.portion(purpose);
+        u64::from(portion.total_kib).saturating_sub(portion.free_kib.available_permits() as u64) << 10
+    }
+
     /// What is free now for all uses together, in bytes.
     pub fn free(&self) -> u64 {
         let portions = [&self.reading, &self.starting, &self.writing];

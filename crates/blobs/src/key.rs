@@ -42,10 +42,10 @@ pub(crate) fn derived(key: &str, number: i64) -> String {
 }
 
 /// The path of `key` below the root of the bucket, on every kind of bucket: our own keys are spread over
-/// `objects/ab/cd/KEY`, any other key (of an adopted bucket, or the identity marker) is a path as it stands.
+/// `objects/ab/KEY`, any other key (of an adopted bucket, or the identity marker) is a path as it stands.
 pub(crate) fn path_of(key: &str) -> Result<String, BlobError> {
     if is_own(key) {
-        return Ok(format!("objects/{}/{}/{key}", &key[..2], &key[2..4]));
+        return Ok(format!("objects/{}/{key}", &key[..2]));
     }
     let plain = !key.is_empty()
         && key.len() <= 1024
@@ -67,7 +67,7 @@ mod tests {
     fn own_keys_are_spread_and_others_lie_where_they_lie() {
         assert_eq!(
             path_of("0123456789abcdef0123456789abcdef").as_deref(),
-            Ok("objects/01/23/0123456789abcdef0123456789abcdef")
+            Ok("objects/01/0123456789abcdef0123456789abcdef")
         );
         assert_eq!(
             path_of("docker/registry/v2/blobs/sha256/ab/abc/data").as_deref(),

@@ -188,7 +188,25 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
     {
         match &*self.0 {
-            Inner::Sqlite(sqlite) => sqlite.write(input, body).await,
+            Inner::Sqlite(sqlite) => sqlite.write(input, body, true).await,
+            Inner::Postgres(postgres) => postgres.write(&input, &body).await,
+        }
+    }
+
+    /// As [`Self::write`], but not durable before the next [`Self::write`] is: a power cut may take it back, though the end of the process
+    /// never does. For what nobody is told of. On PostgreSQL the same as that.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn write_unsynced<I, T, E, F>(&self, input: I, body: F) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
+    {
+        match &*self.0 {
+            Inner::Sqlite(sqlite) => sqlite.write(input, body, false).await,
             Inner::Postgres(postgres) => postgres.write(&input, &body).await,
         }
     }

@@ -82,14 +82,14 @@ impl Sqlite {
         self.lists.with(|connection| query(connection, &text, params, map))
     }
 
-    pub(crate) async fn write<I, T, E, F>(&self, input: I, body: F) -> Result<T, E>
+    pub(crate) async fn write<I, T, E, F>(&self, input: I, body: F, durable: bool) -> Result<T, E>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
         F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
     {
-        self.writer.write(input, body).await
+        self.writer.write(input, body, durable).await
     }
 
     pub(crate) fn ping(&self) -> Result<(), DbError> {

@@ -93,6 +93,11 @@ impl Known {
     pub(crate) fn default(&self) -> i64 {
         self.default
     }
+
+    /// Nobody else sees any of them.
+    pub(crate) fn are_own(&self) -> bool {
+        self.buckets.values().all(|bucket| !bucket.is_shared())
+    }
 }
 
 /// Whether a database and a bucket belong together, or are both new. Only reads; the database may have no tables yet, or not be

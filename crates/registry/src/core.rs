@@ -185,6 +185,11 @@ impl Core {
     pub(crate) fn is_alone(&self) -> bool {
         self.0.db.engine() == Engine::Sqlite
     }
+
+    /// Whether database and buckets are this process's alone: what a power cut takes back of who holds what, nobody else has seen.
+    pub(crate) fn is_self_contained(&self) -> bool {
+        self.is_alone() && self.0.buckets.are_own()
+    }
 }
 
 /// The rights facts of a place: what every operation asks first.

@@ -11,6 +11,7 @@ mod guarded;
 mod quota;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,8 +39,12 @@ use flow::{Flow, Streams};
 use guarded::Guarded;
 use quota::Quota;
 
-/// The largest piece that is read from or written to a socket at once (architecture.md 3).
+/// The largest piece that is read from a socket at once (architecture.md 3), while few connections are open.
 const BUFFER_BYTES: usize = 1 << 20;
+/// The same while many are.
+const LEAST_BUFFER_BYTES: usize = 64 << 10;
+/// What the buffers of the first few take together, about; each further connection gets less.
+const BUFFERS_BYTES: usize = 4 << 20;
 /// A silent HTTP/2 client is asked after this time whether it is still there, and has as long to answer.
 const PING: Duration = Duration::from_secs(30);
 
@@ -247,7 +252,9 @@ where
             }
         }
     });
-    let builder = builder(limits, &flow);
+    let open =
+        usize::try_from(limits.connections).unwrap_or(usize::MAX).saturating_sub(terms.places.available_permits());
+    let builder = builder(limits, &flow, open);
     let io = TokioIo::new(Guarded::new(stream, Arc::clone(&flow), limits, Arc::clone(&terms.meter)));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut watch = flow.watch(quota.idle());
@@ -256,7 +263,10 @@ where
         tokio::select! {
             // The connection first: a request that lies in the socket begins before the drain can end it.
             biased;
-            result = connection.as_mut() => {
+            result = poll_fn(|context| {
+                flow.begin_turn();
+                connection.as_mut().poll(context)
+            }) => {
                 if let Err(error) = result {
                     tracing::debug!(remote = %peer.remote, error = %error, "connection ended early");
                 }
@@ -274,12 +284,15 @@ where
     }
 }
 
-fn builder(limits: &Limits, flow: &Arc<Flow>) -> auto::Builder<Streams> {
+/// For a connection that is one of so many.
+fn builder(limits: &Limits, flow: &Arc<Flow>, open: usize) -> auto::Builder<Streams> {
     let size = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let least = LEAST_BUFFER_BYTES.max(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).saturating_mul(2));
+    let buffer = (BUFFERS_BYTES / open.max(1)).clamp(least, BUFFER_BYTES.max(least));
     let mut builder = auto::Builder::new(Streams(Arc::clone(flow)));
     // The clock of headers is in `Guarded`, which also sees the bytes before hyper knows the protocol. Never
     // `pipeline_flush`: it copies each byte of a body again (architecture.md 3).
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(buffer);
     builder
         .http2()
         .timer(TokioTimer::new())

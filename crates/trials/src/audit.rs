@@ -237,11 +237,7 @@ fn files(data: &Path, ledger: &Ledger) -> BTreeMap<String, u64> {
                 }
             } else {
                 let size = entry.metadata().map_or(0, |metadata| metadata.len());
-                let place = format!(
-                    "objects/{}/{}/{name}",
-                    name.get(..2).unwrap_or_default(),
-                    name.get(2..4).unwrap_or_default()
-                );
+                let place = format!("objects/{}/{name}", name.get(..2).unwrap_or_default());
                 if path != data.join(place) {
                     ledger.find(format!("a file that is no object: {}", path.display()));
                 }

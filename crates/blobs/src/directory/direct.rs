@@ -13,10 +13,13 @@ use rustix::{
     io::Errno,
 };
 
-use crate::buffer::{BUFFER_BYTES, Buffer};
+use crate::buffer::Buffer;
 
 /// Such writes begin and end on a page.
 const PAGE: u64 = 4096;
+
+/// A buffer with less is not worth it.
+const LEAST_BYTES: usize = 64 << 10;
 
 /// What was learned of the file system below a bucket: whether it takes such writes.
 #[derive(Default)]
@@ -25,14 +28,14 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Whether [`Self::write`] goes past the page cache for these bytes: whole buffers, on a page. What is smaller is likely to be pulled
-    /// soon and cheap to keep.
+    /// Whether [`Self::write`] goes past the page cache for these bytes: whole pages, and enough of them. The beginning of a file does not:
+    /// what is small is likely to be pulled soon, and cheap to keep.
     pub(super) fn takes(&self, batch: &[Buffer], position: u64) -> bool {
-        let whole = |buffer: &Buffer| buffer.filled().len() == BUFFER_BYTES;
-        !batch.is_empty()
-            && position.is_multiple_of(PAGE)
-            && batch.iter().all(whole)
-            && !self.refused.load(Ordering::Relaxed)
+        let whole = |buffer: &Buffer| {
+            buffer.filled().len() >= LEAST_BYTES && buffer.filled().len().is_multiple_of(PAGE as usize)
+        };
+        let position_fits = position > 0 && position.is_multiple_of(PAGE);
+        !batch.is_empty() && position_fits && batch.iter().all(whole) && !self.refused.load(Ordering::Relaxed)
     }
 
     /// Writes a batch at `position` of a file that nobody else writes to or reads from meanwhile.
@@ -56,7 +59,8 @@ impl Direct {
         let pieces: Vec<_> = batch.iter().map(|buffer| IoSlice::new(buffer.filled())).collect();
         let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(file, &pieces, position));
         fcntl_setfl(file, OFlags::empty())?;
-        Ok(self.is_refusal(written)? == Some(batch.len() * BUFFER_BYTES))
+        let whole = pieces.iter().map(|piece| piece.len()).sum();
+        Ok(self.is_refusal(written)? == Some(whole))
     }
 
     fn is_refusal<T>(&self, done: Result<T, Errno>) -> io::Result<Option<T>> {
@@ -74,7 +78,10 @@ impl Direct {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemoryBudget, buffer::BufferPool};
+    use crate::{
+        MemoryBudget,
+        buffer::{BUFFER_BYTES, BufferPool},
+    };
 
     #[test]
     fn what_is_written_past_the_cache_is_what_is_read() {

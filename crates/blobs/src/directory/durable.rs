@@ -17,9 +17,8 @@ use crate::BlobError;
 /// The folders below one root.
 pub(super) struct Folders {
     root: PathBuf,
-    /// Folders of our own layout, by their hexadecimal letters, whose entry in the folder above is known to be durable:
-    /// 65,792 at most.
-    known: Mutex<HashSet<[u8; 4]>>,
+    /// Folders of our own layout, by their hexadecimal letters, whose entry in the folder above is known to be durable: 256 at most.
+    known: Mutex<HashSet<[u8; 2]>>,
 }
 
 impl Folders {
@@ -110,17 +109,13 @@ impl Folders {
         }
     }
 
-    /// `ab` or `abcd` for the folders `objects/ab` and `objects/ab/cd`.
-    fn letters(&self, folder: &Path) -> Option<[u8; 4]> {
+    /// `ab` for the folder `objects/ab`.
+    fn letters(&self, folder: &Path) -> Option<[u8; 2]> {
         let text = folder.strip_prefix(&self.root).ok()?.to_str()?.strip_prefix("objects/")?;
-        match text.as_bytes() {
-            [a, b] => Some([*a, *b, 0, 0]),
-            [a, b, b'/', c, d] => Some([*a, *b, *c, *d]),
-            _ => None,
-        }
+        text.as_bytes().try_into().ok()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 4]>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 2]>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,10 +159,10 @@ mod tests {
     fn a_folder_counts_as_durable_only_after_it_was_synced() {
         let root = tempfile::tempdir().expect("a directory");
         let folders = Folders::open(root.path().join("deep/bucket")).expect("a fresh directory");
-        let path = root.path().join("deep/bucket/objects/ab/cd/file");
+        let path = root.path().join("deep/bucket/objects/ab/file");
         folders.create(&path, OpenOptions::new().write(true).create(true)).expect("made with its folders");
         assert!(folders.lock().is_empty());
         folders.make_durable(&folders.of(&path)).expect("synced");
-        assert_eq!(*folders.lock(), HashSet::from([*b"abcd", *b"ab\0\0"]));
+        assert_eq!(*folders.lock(), HashSet::from([*b"ab"]));
     }
 }

@@ -24,6 +24,13 @@ use crate::{
 /// Buffers that are handed to the blocking thread at once: 512 KiB, so that the hand-over costs little.
 const BATCH: usize = 2;
 
+/// While uploads hold so much memory, further ones get along with small buffers: a few that are fast fill the disk, and so do many that
+/// are not.
+const CROWD_BYTES: u64 = 16 << 20;
+
+/// Size of a buffer in a crowd.
+const CROWD_UNIT: usize = 64 << 10;
+
 /// What a sender holds of memory until it has sent as much. Only then it gets the buffers that make it fast.
 const FIRST_BYTES: usize = 64 << 10;
 
@@ -114,7 +121,7 @@ impl FileAppender {
                 }
                 let size = self.take_share().await?;
                 let beyond_page = usize::try_from(self.offset % PAGE).unwrap_or(0);
-                let more_follow = size < self.unit || size == BUFFER_BYTES;
+                let more_follow = size < self.unit || size == BUFFER_BYTES || size == CROWD_UNIT;
                 self.limit = if more_follow { size - beyond_page } else { size };
                 self.batch.push(self.directory.pool.buffer(size));
             }
@@ -137,6 +144,9 @@ impl FileAppender {
             }
             Some((_, MemoryUse::Writing)) => self.unit,
             Some(_) => {
+                if budget.taken(MemoryUse::Writing) >= CROWD_BYTES {
+                    self.unit = self.unit.min(CROWD_UNIT);
+                }
                 // For as long as the request lasts: the batch that is gathered and the one that is written.
                 let share = budget.take(MemoryUse::Writing, 2 * BATCH as u64 * memory_of(self.unit)).await?;
                 self.share = Some((share, MemoryUse::Writing));
@@ -359,7 +369,8 @@ impl FileWriter {
             let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
             self.directory.folders.create(&self.path, &options)
         })?;
-        if made {
+        // Cutting costs as much as making it, so it is cut only where something is left of an earlier try.
+        if made && file.metadata()?.len() > 0 {
             file.set_len(0)?;
         }
         Ok(file)

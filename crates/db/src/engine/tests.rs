@@ -429,3 +429,17 @@ async fn a_program_that_is_too_old_is_refused_and_one_that_is_merely_older_runs(
         test.end().await;
     }
 }
+
+#[tokio::test]
+async fn a_commit_waits_for_the_disk_unless_nothing_in_it_must() {
+    let db = TestDb::sqlite().await.db;
+    async fn mode(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+        tx.query_one("SELECT synchronous FROM pragma_synchronous", [], |row| row.get(0)).await
+    }
+    const NORMAL: i64 = 1;
+    const FULL: i64 = 2;
+    for _ in 0..2 {
+        assert_eq!(db.write_unsynced((), |tx, ()| Box::pin(mode(tx))).await.unwrap(), NORMAL);
+        assert_eq!(db.write((), |tx, ()| Box::pin(mode(tx))).await.unwrap(), FULL);
+    }
+}

@@ -46,7 +46,7 @@ impl Writer {
         let ends = Running(Arc::clone(&running));
         let work = move || {
             let _ends = ends;
-            Thread { connection, checkpoints, dialect }.run(&queue);
+            Thread { connection, checkpoints, dialect, synced: true }.run(&queue);
         };
         let thread = thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -59,7 +59,8 @@ impl Writer {
         self.running.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn write<I, T, E, F>(&self, input: I, body: F) -> Result<T, E>
+    /// `durable`: not before the disk has it. What need not be so is committed without waiting, unless something else of its group must.
+    pub(super) async fn write<I, T, E, F>(&self, input: I, body: F, durable: bool) -> Result<T, E>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
@@ -67,7 +68,7 @@ impl Writer {
         F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Transaction { input, body, span: tracing::Span::current(), answer, result: None });
+        let job = Box::new(Transaction { input, body, durable, span: tracing::Span::current(), answer, result: None });
         let gone = || E::from(DbError::Unavailable("the thread that writes has ended".to_owned()));
         let Some(jobs) = &self.jobs else { return Err(gone()) };
         jobs.send(job).map_err(|_| gone())?;
@@ -100,6 +101,8 @@ struct Thread {
     connection: Connection,
     checkpoints: Checkpoints,
     dialect: Arc<Dialect>,
+    /// Commits wait for the disk, as the connection was opened.
+    synced: bool,
 }
 
 impl Thread {
@@ -123,7 +126,7 @@ impl Thread {
 
     /// On `Err` nothing of the group has happened.
     fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), DbError> {
-        let outcome = self.try_commit(group);
+        let outcome = self.synced_if(group.iter().any(|job| job.is_durable())).and_then(|()| self.try_commit(group));
         if outcome.is_err() && !self.connection.is_autocommit() {
             // When even this fails the next BEGIN does too, and says so to its jobs.
             let _ = self.statement("ROLLBACK");
@@ -164,6 +167,15 @@ impl Thread {
         Ok(())
     }
 
+    /// Whether the next commit waits for the disk.
+    fn synced_if(&mut self, synced: bool) -> Result<(), DbError> {
+        if self.synced != synced {
+            self.connection.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })?;
+            self.synced = synced;
+        }
+        Ok(())
+    }
+
     fn statement(&self, sql: &str) -> Result<(), DbError> {
         super::execute(&self.connection, sql, &[]).map(drop)
     }
@@ -179,6 +191,8 @@ enum Verdict {
 trait Job: Send {
     /// Someone still waits for the answer.
     fn is_wanted(&self) -> bool;
+    /// The disk must have it before the answer.
+    fn is_durable(&self) -> bool;
     fn run(&mut self, connection: &mut Connection, dialect: &Dialect, tries_left: u32) -> Verdict;
     fn answer(self: Box<Self>, group: &Result<(), DbError>);
 }
@@ -186,6 +200,7 @@ trait Job: Send {
 struct Transaction<I, T, E, F> {
     input: I,
     body: F,
+    durable: bool,
     span: tracing::Span,
     answer: oneshot::Sender<Result<T, E>>,
     result: Option<Result<T, E>>,
@@ -200,6 +215,10 @@ where
 {
     fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
+    }
+
+    fn is_durable(&self) -> bool {
+        self.durable
     }
 
     fn run(&mut self, connection: &mut Connection, dialect: &Dialect, tries_left: u32) -> Verdict {

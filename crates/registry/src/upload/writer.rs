@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use roadstead_blobs::{Appender, BlobError, FinishError, UploadState};
 use roadstead_db::{
-    DbError,
-    upload::{self, Purpose},
+    DbError, Tx,
+    upload::{self, Claim, Purpose},
 };
 use roadstead_model::{Algorithm, Digest};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -34,13 +34,11 @@ impl Core {
             }
             let registered = Registered { core: self.clone(), id: id.clone() };
             let input = (id.clone(), repository, purpose, self.is_alone());
-            let claimed = self
-                .db()
-                .write(input, |tx, (id, repository, purpose, alone)| {
-                    Box::pin(upload::claim(tx, id, *repository, *purpose, LEASE, *alone))
-                })
-                .await
-                .map_err(|error: DbError| error)?;
+            let claimed = if self.is_self_contained() {
+                self.db().write_unsynced(input, claim).await?
+            } else {
+                self.db().write(input, claim).await?
+            };
             if let Some(claim) = claimed {
                 break (claim, registered);
             }
@@ -99,6 +97,13 @@ impl Core {
         writers.insert(request.upload.clone(), Writing { request: request.number, stop: stop.clone() });
         Ok(true)
     }
+}
+
+fn claim<'t>(
+    tx: &'t mut Tx<'_>,
+    (id, repository, purpose, alone): &'t (String, i64, Purpose, bool),
+) -> BoxFuture<'t, std::result::Result<Option<Claim>, DbError>> {
+    Box::pin(upload::claim(tx, id, *repository, *purpose, LEASE, *alone))
 }
 
 /// Holds the claim for as long as the writer lives, however long storage takes. When the claim is lost, or may be since it could not

@@ -17,9 +17,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 /// So much of what a client sends before a request has begun is kept, to look at its headers as they were sent.
 const HEAD_BYTES: usize = 16 << 10;
 
+/// A connection writes so much in one turn, then others have theirs: a small answer does not wait behind large ones.
+const TURN_BYTES: usize = 512 << 10;
+
 /// The state of one connection.
 pub(super) struct Flow {
     born: Instant,
+    /// Bytes written in this turn.
+    turn: AtomicUsize,
     begun: AtomicU64,
     running: AtomicUsize,
     http2: AtomicBool,
@@ -55,6 +60,7 @@ impl Flow {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             born: Instant::now(),
+            turn: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
@@ -76,6 +82,21 @@ impl Flow {
             answers.newest = Some(Arc::clone(&pace));
         }
         Begun { flow: Arc::clone(self), pace }
+    }
+
+    /// The connection is polled.
+    pub(super) fn begin_turn(&self) {
+        self.turn.store(0, Relaxed);
+    }
+
+    /// So many bytes were written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.turn.fetch_add(bytes, Relaxed);
+    }
+
+    /// Nothing more is written in this turn.
+    pub(super) fn turn_is_over(&self) -> bool {
+        self.turn.load(Relaxed) >= TURN_BYTES
     }
 
     /// How many requests have begun since the connection was opened.

@@ -132,10 +132,20 @@ impl<S> Guarded<S> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")))
     }
 
+    /// Ready while this turn lasts; the next one comes at once when nobody else waits.
+    fn poll_turn(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.flow.turn_is_over() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     fn wrote(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
         self.taking.moved(*result.as_ref().unwrap_or(&0) as u64);
         if let Ok(bytes) = result {
             self.meter.sent(bytes as u64);
+            self.flow.wrote(bytes);
             if bytes >= PING_BYTES {
                 self.progress = Instant::now();
             }
@@ -196,6 +206,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_turn(context));
         match Pin::new(&mut this.stream).poll_write(context, bytes) {
             Poll::Ready(result) => this.wrote(result),
             Poll::Pending => this.stuck(context),
@@ -208,6 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_turn(context));
         match Pin::new(&mut this.stream).poll_write_vectored(context, pieces) {
             Poll::Ready(result) => this.wrote(result),
             Poll::Pending => this.stuck(context),
