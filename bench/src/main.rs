@@ -7,11 +7,11 @@ mod bare_loop;
 mod certificate;
 mod contestants;
 mod cores;
+mod large;
 mod load;
 mod memory;
 mod mix;
 mod operations;
-mod scale;
 mod scaled_out;
 mod table;
 
@@ -44,7 +44,7 @@ struct Arguments {
     /// Seconds of one sample.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Only operations whose name has this in it; `mix`, `scale`, `memory` and `scaled-out` are names too.
+    /// Only operations whose name has this in it; `mix`, `large`, `memory` and `scaled-out` are names too.
     #[arg(long, default_value = "")]
     only: String,
     /// Write docs/performance.md.
@@ -157,7 +157,7 @@ impl Bench {
             println!("{check}");
             let checks = match check {
                 "mix" => mix::measure(runtime, ground, self.scale.mix),
-                "scale" => scale::measure(runtime, ground, self.scale.tags, seconds),
+                "large" => large::measure(runtime, ground, self.scale.tags, seconds),
                 "memory" => memory::measure(runtime, ground, self.scale.pushed),
                 _ => scaled_out::measure(runtime, ground, &self.content, self.arguments.rounds, seconds)
                     .unwrap_or_else(|| {

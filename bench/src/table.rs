@@ -86,7 +86,7 @@ pub(crate) struct Measured {
 }
 
 /// What is measured besides operations, by name.
-pub(crate) const CHECKS: [&str; 4] = ["mix", "scale", "memory", "scaled-out"];
+pub(crate) const CHECKS: [&str; 4] = ["mix", "large", "memory", "scaled-out"];
 
 impl Measured {
     pub(crate) fn add(&mut self, operation: usize, name: Name, sample: Sample) {
