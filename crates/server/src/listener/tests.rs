@@ -1,12 +1,14 @@
 //! What clients that are slow, large or impolite meet, and what a drain leaves whole.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use futures::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::Notify;
 
 use super::*;
@@ -116,6 +118,67 @@ async fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A client that has sent its request and takes everything at once.
+struct Greedy {
+    request: &'static [u8],
+    taken: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Greedy {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let (now, later) = this.request.split_at(this.request.len().min(buf.remaining()));
+        this.request = later;
+        buf.put_slice(now);
+        if now.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl AsyncWrite for Greedy {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.taken.fetch_add(bytes.len(), Ordering::Relaxed);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_everything_at_once_leaves_others_their_turn() {
+    let taken = Arc::new(AtomicUsize::default());
+    let stream = Greedy { request: b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n", taken: Arc::clone(&taken) };
+    let limits = Config::load(&Sources::default()).expect("the defaults").limits;
+    let terms = Terms::new(&limits, Arc::new(Quiet), Drain::new());
+    let remote = ([127, 0, 0, 1], 1).into();
+    let peer = Peer { remote, tls: false, head_too_large: false, two_lengths: false };
+    let conversation = tokio::spawn(async move { converse(stream, peer, Echo::default(), &terms).await });
+    // A task as any other, behind the conversation in the queue.
+    let other = tokio::spawn(async move {
+        let more_than = async |bytes: usize| {
+            while taken.load(Ordering::Relaxed) <= bytes {
+                assert!(!conversation.is_finished(), "only {taken:?} bytes came");
+                let mut waited = false;
+                poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }
+        };
+        more_than(0).await;
+        // Of 64 MiB.
+        assert!(taken.load(Ordering::Relaxed) <= 2 << 20, "{taken:?}");
+        more_than(64 << 20).await;
+    });
+    other.await.expect("it had its turns");
 }
 
 #[tokio::test]
