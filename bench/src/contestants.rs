@@ -114,7 +114,9 @@ impl Programs {
         };
         let output = Command::new(program).arg(argument).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
-        Some(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
+        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
+        // Distribution says where it lies, too.
+        Some(line.trim_start_matches(&*program.to_string_lossy()).trim().to_owned())
     }
 
     /// Ours.
