@@ -5,11 +5,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
 use roadstead_testkit::{
-    Client, Login, Setup,
+    Client, Cluster, Login, Setup,
     content::{Image, Manifest, digest, types},
     process::{directory, find_program, free_port},
     server::{KEY_ID, KEY_SECRET},
@@ -119,16 +120,20 @@ impl Programs {
         Some(line.trim_start_matches(&*program.to_string_lossy()).trim().to_owned())
     }
 
-    /// Ours.
-    pub(crate) fn roadstead(&self) -> &Path {
-        &self.roadstead
-    }
-
     /// Roadstead in its embedded default.
     pub(crate) fn embedded(&self) -> Setup {
-        // A run takes longer than a token lives.
-        Setup::directory(&self.roadstead).set("ROADSTEAD_TOKEN_LIFETIME_SECONDS", "43200")
+        lasting(Setup::directory(&self.roadstead))
     }
+
+    /// Roadstead as a node.
+    pub(crate) fn node(&self, cluster: &Arc<Cluster>) -> Setup {
+        lasting(Setup::node(&self.roadstead, cluster).unset("ROADSTEAD_DATABASE_POOL"))
+    }
+}
+
+/// A run takes longer than a token lives.
+fn lasting(setup: Setup) -> Setup {
+    setup.set("ROADSTEAD_TOKEN_LIFETIME_SECONDS", "43200")
 }
 
 /// What a server is started with.
@@ -161,11 +166,7 @@ impl Contestant {
         let program = start(command(name, &setup, ground, &place), &place);
         let target = Target { address, tls: None };
         let mut contestant = Self { name, target, head: format!("Host: {address}\r\n"), folder, program };
-        let login = match name {
-            Name::Roadstead => Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
-            _ => Login::Anonymous,
-        };
-        let client = Client::new(address, login);
+        let client = contestant.client();
         if name == Name::Roadstead {
             contestant.head += &format!("Authorization: Bearer {}\r\n", token(&client));
         }
@@ -181,6 +182,15 @@ impl Contestant {
             contestant.target.tls = Some(ground.certificate.connector());
         }
         contestant
+    }
+
+    /// A client that may do everything; in the clear.
+    pub(crate) fn client(&self) -> Client {
+        let login = match self.name {
+            Name::Roadstead => Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
+            _ => Login::Anonymous,
+        };
+        Client::new(self.target.address, login)
     }
 
     /// A request without a body.

@@ -5,12 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roadstead_testkit::{
-    Client, Login, Server,
-    content::image,
-    process::directory,
-    server::{KEY_ID, KEY_SECRET, REGISTRY},
-};
+use roadstead_testkit::{Server, content::image, process::directory, server::REGISTRY};
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
 
@@ -28,7 +23,7 @@ const FEW: u32 = 100;
 /// `tags`: as many tags and blobs are in the large database, and a tenth as many repositories.
 pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, tags: u32, time: Duration) -> Vec<Check> {
     let [few, many] = [FEW, tags].map(|tags| {
-        let folder = directory("scale");
+        let folder = directory("large");
         fill(ground, &folder, tags);
         figures(runtime, ground, &folder, tags, time)
     });
@@ -56,8 +51,7 @@ struct Figures {
 fn fill(ground: &Ground<'_>, folder: &Path, tags: u32) {
     let mut server = Server::on(ground.programs.embedded(), folder);
     server.start_again();
-    let client = Client::new(server.address(), Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()));
-    client.push_image(REPOSITORY, "latest", &image(1));
+    server.client().push_image(REPOSITORY, "latest", &image(1));
     server.stop();
     let database = Connection::open(folder.join("roadstead.db")).expect("the database opens");
     let numbers = format!("WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < {tags})");
@@ -89,7 +83,7 @@ fn figures(runtime: &Runtime, ground: &Ground<'_>, folder: &Path, tags: u32, tim
         .map(|_| {
             let begun = Instant::now();
             cores::on_server_core(|| server.start_again());
-            Client::new(server.address(), Login::Anonymous).get("/v2/").expect(401);
+            server.client().anonymous().get("/v2/").expect(401);
             let took = begun.elapsed();
             server.stop();
             took
@@ -98,8 +92,7 @@ fn figures(runtime: &Runtime, ground: &Ground<'_>, folder: &Path, tags: u32, tim
     starts.sort_unstable();
     cores::on_server_core(|| server.start_again());
     let address = server.address();
-    let key = Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned());
-    let token = token(&Client::new(address, key));
+    let token = token(&server.client());
     let once = |path: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
         let target = Target { address, tls: None };

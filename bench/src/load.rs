@@ -60,8 +60,8 @@ pub(crate) struct Push {
     hashed: Sha256,
 }
 
-/// Bytes in which two blobs differ.
-const END: usize = 16;
+/// Bytes in which two blobs differ; none that is pushed is shorter.
+pub(crate) const END: usize = 16;
 
 impl Push {
     /// Blobs of `size` bytes, pushed to the path `uploads` with the lines `head` in each request.

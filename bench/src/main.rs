@@ -223,7 +223,8 @@ impl Bench {
             .collect();
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).max(2);
+        // This process itself may use one of them only.
+        let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
         format!(
             "{} rounds of {} s; {cores} cores, {}. {}.",
             self.arguments.rounds,

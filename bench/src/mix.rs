@@ -10,15 +10,14 @@ use std::{
 use futures::future::try_join_all;
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 use roadstead_testkit::{
-    Client, Login,
     content::{Image, image_of, random_bytes, types},
-    server::{KEY_ID, KEY_SECRET},
+    mix,
 };
 use tokio::runtime::Runtime;
 
 use crate::{
     contestants::{Content, Contestant, Ground, Name, REPOSITORY},
-    load::{Connection, Push},
+    load::{Connection, END, Push},
     table::{Check, Must},
 };
 
@@ -28,8 +27,7 @@ const IMAGES: usize = 48;
 /// Layers that are pushed in turn.
 const LAYERS: usize = 16;
 /// Blobs are so many times smaller than those of the mix as it is written (up to 1 GiB), so that this disk and this minute hold them.
-const SCALE: f64 = 16.0;
-const MIB: f64 = 1048576.0;
+const SCALE: u64 = 16;
 
 /// Each server for so long.
 pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, time: Duration) -> Vec<Check> {
@@ -48,11 +46,7 @@ pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, time: Duration) ->
         .collect();
     let [ours, theirs] = [Name::Roadstead, Name::Dr].map(|name| {
         let on = Contestant::start(name, false, ground, None);
-        let login = match name {
-            Name::Roadstead => Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
-            _ => Login::Anonymous,
-        };
-        let client = Client::new(on.target.address, login);
+        let client = on.client();
         for (number, image) in images.iter().enumerate() {
             client.push_image(REPOSITORY, &format!("v{number}"), image);
         }
@@ -83,16 +77,8 @@ pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, time: Duration) ->
     vec![check("p99", ours.1, theirs.1, 0.2), Check { must: None, ..check("median", ours.0, theirs.0, 1.0) }, done]
 }
 
-/// Of one class every order of magnitude is as likely as another.
 fn size(random: &mut impl Rng) -> usize {
-    let (least, most) = match random.random_range(0..100) {
-        0..65 => (1024.0, MIB),
-        65..80 => (MIB, 10.0 * MIB),
-        80..95 => (10.0 * MIB, 100.0 * MIB),
-        _ => (100.0 * MIB, 1024.0 * MIB),
-    };
-    let size: f64 = random.random_range(f64::ln(least)..f64::ln(most));
-    (size.exp() / SCALE) as usize + 16
+    (mix::blob_size(random) / SCALE) as usize + END
 }
 
 struct Blob {
@@ -123,7 +109,7 @@ impl Mix<'_> {
     }
 
     async fn one(&self, connection: &mut Connection, random: &mut StdRng) -> io::Result<()> {
-        let number = popular(random, self.images.len());
+        let number = mix::popular(random, self.images.len()).unwrap_or(0);
         let blobs = &self.blobs[number];
         let blob = &blobs[random.random_range(0..blobs.len())];
         // A push has two requests for its blob and one for its manifest.
@@ -170,15 +156,4 @@ impl Mix<'_> {
         let request = [self.on.request("PUT", &path, &head), bytes].concat();
         connection.exchange(&request).await.map(drop)
     }
-}
-
-/// A number below `count` by Zipf's law with exponent 1: the n-th is asked for 1/n as often as the first.
-fn popular(random: &mut impl Rng, count: usize) -> usize {
-    let weights = || (1..=count).map(|rank| 1.0 / rank as f64);
-    let mut chosen = random.random_range(0.0..=1.0) * weights().sum::<f64>();
-    let rank = weights().position(|weight| {
-        chosen -= weight;
-        chosen < 0.0
-    });
-    rank.unwrap_or(count - 1)
 }

@@ -8,10 +8,7 @@ use object_store::{
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
-use roadstead_testkit::{
-    Client, Cluster, Login, Postgres, S3, Server, Setup, random_bytes,
-    server::{KEY_ID, KEY_SECRET},
-};
+use roadstead_testkit::{Cluster, Postgres, S3, Server, random_bytes};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -59,17 +56,13 @@ pub(crate) fn measure(
     let postgres = Postgres::start(true)?;
     let s3 = S3::shared()?;
     let cluster = Cluster::new(&postgres, s3);
-    let setup = |core| {
-        let setup = Setup::node(ground.programs.roadstead(), &cluster)
-            .unset("ROADSTEAD_DATABASE_POOL")
-            .set("ROADSTEAD_TOKEN_LIFETIME_SECONDS", "43200");
-        let server = cores::on_core(core, || Server::start(setup));
+    let start = |core| {
+        let server = cores::on_core(core, || Server::start(ground.programs.node(&cluster)));
         let address = server.address();
-        let client = Client::new(address, Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()));
-        let head = format!("Host: {address}\r\nAuthorization: Bearer {}\r\n", token(&client));
+        let head = format!("Host: {address}\r\nAuthorization: Bearer {}\r\n", token(&server.client()));
         Node { target: Target { address, tls: None }, head, server }
     };
-    let nodes = vec![setup(cores::SERVERS), setup(cores::CLIENT)];
+    let nodes = vec![start(cores::SERVERS), start(cores::CLIENT)];
     let client = nodes[0].server.client();
     client.push_blob(REPOSITORY, &content.large);
     client.push_image(REPOSITORY, "latest", &content.image);

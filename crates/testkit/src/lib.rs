@@ -11,6 +11,7 @@ pub mod engines;
 pub mod frames;
 pub mod h2;
 pub mod http;
+pub mod mix;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -11,6 +11,7 @@ use std::{
 use rand::RngExt;
 use roadstead_testkit::{
     content::{Manifest, hex, types},
+    mix,
     server::REGISTRY,
 };
 use serde_json::{Value, json};
@@ -31,17 +32,8 @@ impl Sizes {
         Self { scale: scale.max(1) }
     }
 
-    /// Of one class every order of magnitude is as likely as another.
     fn choose(&self, random: &mut Random) -> u64 {
-        const MIB: f64 = 1048576.0;
-        let (least, most) = match random.random_range(0..100) {
-            0..65 => (1024.0, MIB),
-            65..80 => (MIB, 10.0 * MIB),
-            80..95 => (10.0 * MIB, 100.0 * MIB),
-            _ => (100.0 * MIB, 1024.0 * MIB),
-        };
-        let size: f64 = random.random_range(f64::ln(least)..f64::ln(most));
-        (size.exp() as u64 / self.scale).max(1)
+        (mix::blob_size(random) / self.scale).max(1)
     }
 }
 
@@ -153,14 +145,7 @@ impl Stock {
 
     /// An image by Zipf's law with exponent 1: the n-th is asked for 1/n as often as the first.
     pub(super) fn popular(&self, random: &mut Random) -> Option<Arc<Image>> {
-        let weights = || (1..=self.images.len()).map(|rank| 1.0 / rank as f64);
-        let mut chosen = random.random_range(0.0..=1.0) * weights().sum::<f64>();
-        let rank = weights().position(|weight| {
-            chosen -= weight;
-            chosen < 0.0
-        });
-        // Rounding may leave a little after the last.
-        rank.map_or(self.images.last(), |rank| self.images.get(rank)).cloned()
+        self.images.get(mix::popular(random, self.images.len())?).cloned()
     }
 
     /// Takes one out to be deleted.
