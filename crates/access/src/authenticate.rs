@@ -165,7 +165,7 @@ impl Access {
             Some(Authorization::Bearer(token)) => self.bearer(token, service).await,
             Some(Authorization::Basic { id, secret }) if id.is_empty() && secret.is_empty() => Ok(without()),
             Some(Authorization::Basic { id, secret }) => {
-                let key = self.sign_in(&id, &secret).await?.ok_or(Refusal::Unauthenticated)?;
+                let key = Box::pin(self.sign_in(&id, &secret)).await?.ok_or(Refusal::Unauthenticated)?;
                 Ok(Caller::basic(key.id, &key.key_id))
             }
             None => Err(Refusal::Unauthenticated),
@@ -178,7 +178,7 @@ impl Access {
         let verified = match parts.verified.get(&hash) {
             Some(verified) => verified,
             None => {
-                let claims = parts.signing.verify(token).await?;
+                let claims = Box::pin(parts.signing.verify(token)).await?;
                 let verified = Arc::new(claims.and_then(Verified::new).ok_or(Refusal::InvalidToken)?);
                 parts.verified.insert(hash, Arc::clone(&verified));
                 verified

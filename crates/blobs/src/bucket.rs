@@ -85,7 +85,7 @@ impl Bucket {
     pub async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteBody, BlobError> {
         match &self.storage {
             Storage::Directory(directory) => directory.read(key, range).await,
-            Storage::Objects(objects) => objects.read(key, range).await,
+            Storage::Objects(objects) => Box::pin(objects.read(key, range)).await,
         }
     }
 
@@ -94,7 +94,7 @@ impl Bucket {
     pub async fn presign(&self, key: &str) -> Result<Option<String>, BlobError> {
         match &self.storage {
             Storage::Directory(_) => Ok(None),
-            Storage::Objects(objects) => objects.presign(key).await,
+            Storage::Objects(objects) => Box::pin(objects.presign(key)).await,
         }
     }
 

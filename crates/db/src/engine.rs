@@ -129,7 +129,8 @@ impl Db {
     ) -> Result<Vec<T>, DbError> {
         match &*self.0 {
             Inner::Sqlite(sqlite) => sqlite.query(sql, params.as_ref(), map),
-            Inner::Postgres(postgres) => map_rows(&postgres.read(sql, params.as_ref()).await?, map),
+            // Boxed, as it is far larger than what the other engine needs on the stack.
+            Inner::Postgres(postgres) => map_rows(&Box::pin(postgres.read(sql, params.as_ref())).await?, map),
         }
     }
 

@@ -87,11 +87,10 @@ impl Core {
             return Ok(true);
         }
         let input = (gate.repository()?, blob.row, grace);
-        Ok(self
+        let kept = self
             .db()
-            .write(input, |tx, (repository, blob, grace)| Box::pin(blob::keep(tx, *repository, *blob, *grace)))
-            .await
-            .map_err(|error: DbError| error)?)
+            .write(input, |tx, (repository, blob, grace)| Box::pin(blob::keep(tx, *repository, *blob, *grace)));
+        Ok(Box::pin(kept).await.map_err(|error: DbError| error)?)
     }
 
     /// The bytes `range` of a blob; [`Error::BlobUnknown`] when it was deleted and removed since it was found. `redirect`: a presigned address is welcome (of the whole object; the client sends its

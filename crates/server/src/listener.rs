@@ -237,10 +237,10 @@ where
             let begun = flow.begin();
             let head_too_large = flow.head_is_cut() || head_bytes(&request) > limit;
             let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-            let had_length = flow.had_length();
-            let two_lengths = chunked && had_length == Some(true);
+            let had_length = flow.had_length(chunked);
+            let two_lengths = had_length == Some(true);
             // Where it can't be told, nothing may follow on this connection (RFC 9112, 6.1).
-            let last = two_lengths || (chunked && had_length.is_none());
+            let last = had_length != Some(false);
             let request = request.map(|body| RequestBody::new(body, quota, begun.clone()));
             let (responder, peer) = (responder.clone(), Peer { head_too_large, two_lengths, ..peer });
             async move {

@@ -133,10 +133,14 @@ impl Flow {
         head.extend_from_slice(&bytes[..bytes.len().min(space)]);
     }
 
-    /// Whether the request that begins now was sent with a `Content-Length`, which hyper drops beside a
-    /// `Transfer-Encoding`. `None`: its headers are not known, since they came with an earlier request or are long.
-    pub(super) fn had_length(&self) -> Option<bool> {
+    /// Whether the request that begins now was sent with a `Content-Length` beside its `Transfer-Encoding`, where hyper drops it.
+    /// `None`: its headers are not known, since they came with an earlier request or are long.
+    pub(super) fn had_length(&self, chunked: bool) -> Option<bool> {
         let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        if !chunked {
+            head.clear();
+            return Some(false);
+        }
         let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
         let mut has_length = false;
         let mut known = None;
@@ -291,7 +295,7 @@ mod tests {
         let flow = Flow::new();
         let ask = |pieces: &[&str]| {
             pieces.iter().for_each(|piece| flow.heard(piece.as_bytes()));
-            flow.had_length()
+            flow.had_length(true)
         };
         let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n";
         assert_eq!(ask(&[chunked, "content-LENGTH: 3\r\n\r\n"]), Some(true));
