@@ -68,7 +68,7 @@ impl Call<'_> {
     pub(crate) async fn place(&self, action: Action, name: &RepositoryName) -> Result<Place, ApiError> {
         match self.addressing.place(name) {
             Some(place) => Ok(place),
-            None => Err(self.nowhere(action, name).await),
+            None => Err(Box::pin(self.nowhere(action, name)).await),
         }
     }
 

@@ -3,6 +3,8 @@
 //! What a client may know is in the message: what was wrong and what would be right. What it may not know (a fault of ours, or of
 //! database and bucket) is logged here, once, and answered without its words.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use roadstead_access::Refusal;
 use roadstead_model::{DigestError, NameError};
@@ -11,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{answer, body::Body, incoming::CollectError, origin::Origin, route::RouteError};
 
-/// The id of the request in the server's log: put it into the extensions of the request and errors of the server name it.
+/// The id of the request in the server's log, which errors of the server name.
 #[derive(Clone, Debug)]
-pub struct RequestId(pub String);
+pub struct RequestId(pub Arc<str>);
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -134,14 +136,13 @@ impl ApiError {
     pub(crate) fn into_response(self, request: Option<&RequestId>) -> Response<Body> {
         let Inner { status, code, message, mut detail, headers, inside } = *self.0;
         if let Some(why) = inside {
-            let id = request.map_or("", |id| id.0.as_str());
             if status == StatusCode::SERVICE_UNAVAILABLE {
-                tracing::warn!(request = id, %why, "answered 503");
+                tracing::warn!(%why, "answered 503");
             } else {
-                tracing::error!(request = id, %why, "answered {}", status.as_u16());
+                tracing::error!(%why, "answered {}", status.as_u16());
             }
             if let Some(id) = request.filter(|_| detail.is_none()) {
-                detail = Some(json!({ "request": id.0 }));
+                detail = Some(json!({ "request": *id.0 }));
             }
         }
         let mut error = json!({ "code": code, "message": message });

@@ -3,6 +3,7 @@
 use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use roadstead_access::{Access, Caller, Presented};
 use roadstead_registry::Core;
@@ -29,7 +30,7 @@ pub struct Settings {
     pub redirect: bool,
 }
 
-/// The access key id that a request came with, in the extensions of its answer, for the access log. Absent for anonymous callers.
+/// The access key id that a request came with, for the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerLabel(pub String);
 
@@ -60,8 +61,13 @@ impl OciService {
 
     /// Answers a request. Never fails: what goes wrong is an answer too, and logged here if it is our fault.
     ///
-    /// Put a [`RequestId`] into the request's extensions to have errors of the server name it; take [`CallerLabel`] out of the answer's.
-    pub async fn handle<B>(&self, request: Request<B>, connection: Connection) -> Response<Body>
+    /// Errors of the server name `id`. The label is absent for anonymous callers.
+    pub async fn handle<B>(
+        &self,
+        request: Request<B>,
+        connection: Connection,
+        id: RequestId,
+    ) -> (Response<Body>, Option<CallerLabel>)
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Display,
@@ -69,18 +75,14 @@ impl OciService {
         let (parts, body) = request.into_parts();
         let (incoming, watch) = Incoming::new(body, parts.version, &parts.headers);
         let head = parts.method == Method::HEAD;
-        let request_id = parts.extensions.get::<RequestId>().cloned();
         let mut label = None;
         let answer = self.route(parts, incoming, &connection, &mut label).await;
-        let mut response = answer.unwrap_or_else(|error| error.into_response(request_id.as_ref()));
+        let mut response = answer.unwrap_or_else(|error| error.into_response(Some(&id)));
         answer::complete(&mut response, head);
         if watch.must_close() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(label) = label {
-            response.extensions_mut().insert(label);
-        }
-        response
+        (response, label)
     }
 
     async fn route(
@@ -101,8 +103,8 @@ impl OciService {
                 room: &shared.room,
             };
             return match route {
-                Route::TokenPost => asked.post(incoming).await,
-                _ => asked.get(&parts.uri, authorization(&parts.headers)).await,
+                Route::TokenPost => asked.post(incoming).boxed().await,
+                _ => asked.get(&parts.uri, authorization(&parts.headers)).boxed().await,
             };
         }
 
@@ -126,24 +128,26 @@ impl OciService {
     }
 }
 
+/// What pulls ask most goes straight on. All else is boxed: it keeps more on its way, and the future of every request would be as large.
 async fn dispatch(call: &Call<'_>, route: Route, body: Incoming) -> Result<Response<Body>, ApiError> {
-    match route {
-        Route::Ping => at::ping::get(call).await,
-        Route::Catalog => at::catalog::get(call).await,
-        Route::Tags(name) => at::tags::get(call, &name).await,
-        Route::Referrers(name, digest) => at::referrers::get(call, &name, &digest).await,
-        Route::ManifestGet(name, reference) => at::manifest_get::get(call, &name, &reference).await,
-        Route::ManifestPut(name, reference) => at::manifest_put::put(call, &name, reference, body).await,
-        Route::ManifestDelete(name, reference) => at::manifest_delete::delete(call, &name, &reference).await,
-        Route::BlobGet(name, digest) => at::blob_get::get(call, &name, &digest).await,
-        Route::BlobDelete(name, digest) => at::blob_delete::delete(call, &name, &digest).await,
-        Route::UploadBegin(name) => at::upload_begin::post(call, &name, body).await,
-        Route::UploadStatus(name, id) => at::upload_status::get(call, &name, &id).await,
-        Route::UploadPatch(name, id) => at::upload_patch::patch(call, &name, &id, body).await,
-        Route::UploadPut(name, id) => at::upload_put::put(call, &name, &id, body).await,
-        Route::UploadDelete(name, id) => at::upload_delete::delete(call, &name, &id).await,
-        Route::TokenGet | Route::TokenPost => Err(route::RouteError::Path.into()),
-    }
+    let boxed = match &route {
+        Route::ManifestGet(name, reference) => return at::manifest_get::get(call, name, reference).await,
+        Route::BlobGet(name, digest) => return at::blob_get::get(call, name, digest).await,
+        Route::Ping => at::ping::get(call).boxed(),
+        Route::Catalog => at::catalog::get(call).boxed(),
+        Route::Tags(name) => at::tags::get(call, name).boxed(),
+        Route::Referrers(name, digest) => at::referrers::get(call, name, digest).boxed(),
+        Route::ManifestPut(name, reference) => at::manifest_put::put(call, name, reference.clone(), body).boxed(),
+        Route::ManifestDelete(name, reference) => at::manifest_delete::delete(call, name, reference).boxed(),
+        Route::BlobDelete(name, digest) => at::blob_delete::delete(call, name, digest).boxed(),
+        Route::UploadBegin(name) => at::upload_begin::post(call, name, body).boxed(),
+        Route::UploadStatus(name, id) => at::upload_status::get(call, name, id).boxed(),
+        Route::UploadPatch(name, id) => at::upload_patch::patch(call, name, id, body).boxed(),
+        Route::UploadPut(name, id) => at::upload_put::put(call, name, id, body).boxed(),
+        Route::UploadDelete(name, id) => at::upload_delete::delete(call, name, id).boxed(),
+        Route::TokenGet | Route::TokenPost => return Err(route::RouteError::Path.into()),
+    };
+    boxed.await
 }
 
 /// A header that is no text is one that no scheme knows, and so are two of them: who stands in front may have looked at the other one.

@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, is_host, refusal};
+use roadstead_model::digest::hex;
 use roadstead_registry::{Core, Error};
-use tracing::Instrument as _;
 
 use crate::health::Health;
 use crate::listener::{Peer, RequestBody, Respond};
+use crate::logs::{Logs, REQUEST};
 use crate::metrics::{MEDIA_TYPE, Metrics};
 use exchange::Exchange;
 pub use exchange::Recorded;
@@ -58,8 +59,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Proxies whose `X-Forwarded-For` is believed in the log.
     pub trusted_proxies: Vec<IpNet>,
-    /// Write a line for each request.
-    pub log_requests: bool,
+    /// Where each request gets a line, if it gets one.
+    pub logs: Option<Logs>,
 }
 
 impl Front {
@@ -73,24 +74,33 @@ impl Front {
         Door { front: self.clone(), doors }
     }
 
-    async fn answer(&self, request: Request<RequestBody>, peer: Peer, doors: Doors) -> Response<Body> {
+    /// The answer, and the access key that it was asked for with.
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+        doors: Doors,
+        id: &Arc<str>,
+    ) -> (Response<Body>, Option<CallerLabel>) {
         if let Some((status, words)) = misframed(&request, peer) {
             let mut answer = refusal(status, "UNSUPPORTED", words);
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return answer;
+            return (answer, None);
         }
-        match (request.uri().path(), doors) {
+        let path = request.uri().path();
+        if OciService::serves(path) && doors != Doors::Metrics {
+            let connection = Connection { remote: peer.remote, tls: peer.tls };
+            return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
+        }
+        let answer = match (path, doors) {
             ("/healthz", _) => reading(&request, || plain(StatusCode::OK, "ok\n")),
-            ("/readyz", _) => self.ready().await,
+            ("/readyz", _) => Box::pin(self.ready()).await,
             ("/metrics", Doors::Metrics) => reading(&request, || self.figures()),
-            ("/metrics", Doors::Main) => self.figures_for_administrators(&request).await,
+            ("/metrics", Doors::Main) => Box::pin(self.figures_for_administrators(&request)).await,
             (_, Doors::Metrics) | ("/metrics", Doors::MainWithoutMetrics) => not_found(),
-            (path, _) if OciService::serves(path) => {
-                let connection = Connection { remote: peer.remote, tls: peer.tls };
-                self.0.oci.handle(request, connection).await
-            }
             _ => refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing at this path"),
-        }
+        };
+        (answer, None)
     }
 
     async fn ready(&self) -> Response<Body> {
@@ -139,24 +149,18 @@ pub struct Door {
 impl Respond for Door {
     type Body = Recorded;
 
-    fn respond(
-        &self,
-        mut request: Request<RequestBody>,
-        peer: Peer,
-    ) -> impl Future<Output = Response<Recorded>> + Send {
+    fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Recorded>> + Send {
         let Self { front, doors } = self.clone();
         async move {
-            let id = request_id(request.headers());
+            let id: Arc<str> = request_id(request.headers()).into();
             front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
-            let mut exchange = Exchange::begin(&front.0.metrics, front.0.log_requests, &id, &request, remote);
-            request.extensions_mut().insert(RequestId(id.clone()));
-            let span = tracing::info_span!("http", request = %id);
-            let mut response = front.answer(request, peer, doors).instrument(span).await;
-            if let Ok(value) = HeaderValue::try_from(id) {
+            let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id, &request, remote);
+            let answer = front.answer(request, peer, doors, &id);
+            let (mut response, key) = REQUEST.scope(Arc::clone(&id), answer).await;
+            if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
-            let key = response.extensions_mut().remove::<CallerLabel>();
             exchange.answered(response.status(), key.map(|CallerLabel(key)| key));
             response.map(|body| exchange.record(body))
         }
@@ -228,7 +232,7 @@ fn request_id(headers: &HeaderMap) -> String {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/'))
     };
     let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    own.map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned)
+    own.map_or_else(|| hex(&rand::random::<[u8; 16]>()), str::to_owned)
 }
 
 /// Who asks, for the log: the last address that a trusted proxy did not have from another one.

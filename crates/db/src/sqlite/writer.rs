@@ -68,7 +68,7 @@ impl Writer {
         F: for<'t> Fn(&'t mut Tx<'_>, &'t I) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Transaction { input, body, durable, span: tracing::Span::current(), answer, result: None });
+        let job = Box::new(Transaction { input, body, durable, answer, result: None });
         let gone = || E::from(DbError::Unavailable("the thread that writes has ended".to_owned()));
         let Some(jobs) = &self.jobs else { return Err(gone()) };
         jobs.send(job).map_err(|_| gone())?;
@@ -201,7 +201,6 @@ struct Transaction<I, T, E, F> {
     input: I,
     body: F,
     durable: bool,
-    span: tracing::Span,
     answer: oneshot::Sender<Result<T, E>>,
     result: Option<Result<T, E>>,
 }
@@ -224,7 +223,6 @@ where
     fn run(&mut self, connection: &mut Connection, dialect: &Dialect, tries_left: u32) -> Verdict {
         let mut tx = Tx::new(engine::Connection::Sqlite(connection), dialect);
         let poll = AssertUnwindSafe(|| {
-            let _entered = self.span.enter();
             (self.body)(&mut tx, &self.input).as_mut().poll(&mut Context::from_waker(Waker::noop()))
         });
         let result = match catch_unwind(poll) {

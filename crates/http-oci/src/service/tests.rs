@@ -94,13 +94,12 @@ impl World {
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).expect("a request");
         let connection = Connection { remote: "127.0.0.1:40000".parse().expect("an address"), tls: false };
-        let response = self.service.handle(request, connection).await;
+        let (response, label) = self.service.handle(request, connection, RequestId("r-1".into())).await;
         let (parts, body) = response.into_parts();
         let announced = body.size();
         let body = body.collect().await.expect("a body").to_bytes();
         assert_eq!(body.len() as u64, announced, "{method} {path}: the size of the body is what it said");
         assert_eq!(parts.headers["docker-distribution-api-version"], "registry/2.0", "{method} {path}");
-        let label = parts.extensions.get::<CallerLabel>().cloned();
         let seen = Seen { status: parts.status, headers: parts.headers, body, label };
         match seen
             .headers

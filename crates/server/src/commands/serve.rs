@@ -22,7 +22,7 @@ use crate::first_start;
 use crate::front::{Doors, Front, Parts};
 use crate::health::Health;
 use crate::listener::{self, Terms, reachable};
-use crate::logs;
+use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::secret_key;
 use crate::tls::{Certificates, RELOAD};
@@ -42,7 +42,7 @@ const LAST: Duration = Duration::from_secs(1);
 /// # Errors
 /// What kept it from starting, in words.
 pub async fn serve(config: Config) -> Result<(), String> {
-    logs::start(&config.log);
+    let _flushed_at_the_end = logs::start(&config.log);
     raise_open_files();
     let (mut signals, mut hang_up) = (Signals::new()?, listen_to(SignalKind::hangup())?);
     let node = tokio::select! {
@@ -135,7 +135,7 @@ impl Node {
             health: health.clone(),
             metrics: metrics.clone(),
             trusted_proxies: config.general.trusted_proxies.clone(),
-            log_requests: config.log.access,
+            logs: config.log.access.then(|| Logs::new(config.log.format)),
         });
         let meter = Arc::new(metrics);
         let limits = Limits { connections: within_open_files(config.limits.connections), ..config.limits.clone() };

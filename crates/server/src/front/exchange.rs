@@ -2,25 +2,23 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode, Uri};
 use http_body::{Frame, SizeHint};
 use roadstead_blobs::BlobError;
 use roadstead_http_oci::Body;
 use tokio::time::Instant;
 
+use crate::logs::{Line, Logs};
 use crate::metrics::{Metrics, method_label, route_label};
-
-/// So much of a method and a path goes into the log.
-const METHOD_BYTES: usize = 32;
-const PATH_BYTES: usize = 1024;
 
 /// What is known of a request so far. It is told when this is dropped: after the answer, or when the client has left.
 pub(super) struct Exchange {
     metrics: Metrics,
-    logged: Option<Line>,
+    told: Option<Told>,
     begun: Instant,
     method: &'static str,
     route: &'static str,
@@ -29,31 +27,39 @@ pub(super) struct Exchange {
 }
 
 /// What the log says beyond the figures.
-struct Line {
-    id: String,
-    method: String,
-    path: String,
+struct Told {
+    logs: Logs,
+    id: Arc<str>,
+    method: Method,
+    uri: Uri,
     remote: IpAddr,
     key: Option<String>,
     failure: Option<String>,
 }
 
 impl Exchange {
-    pub(super) fn begin<B>(metrics: &Metrics, log: bool, id: &str, request: &Request<B>, remote: IpAddr) -> Self {
-        let (method, path) = (request.method(), request.uri().path());
-        let route = route_label(path);
+    pub(super) fn begin<B>(
+        metrics: &Metrics,
+        logs: Option<&Logs>,
+        id: &Arc<str>,
+        request: &Request<B>,
+        remote: IpAddr,
+    ) -> Self {
+        let (method, uri) = (request.method(), request.uri());
+        let route = route_label(uri.path());
         metrics.begin(route);
-        let line = || Line {
-            id: id.to_owned(),
-            method: cut(method.as_str(), METHOD_BYTES),
-            path: cut(path, PATH_BYTES),
+        let told = |logs: &Logs| Told {
+            logs: logs.clone(),
+            id: Arc::clone(id),
+            method: method.clone(),
+            uri: uri.clone(),
             remote,
             key: None,
             failure: None,
         };
         Self {
             metrics: metrics.clone(),
-            logged: log.then(line),
+            told: logs.map(told),
             begun: Instant::now(),
             method: method_label(method),
             route,
@@ -64,8 +70,8 @@ impl Exchange {
 
     pub(super) fn answered(&mut self, status: StatusCode, key: Option<String>) {
         self.status = status.as_u16();
-        if let Some(line) = &mut self.logged {
-            line.key = key;
+        if let Some(told) = &mut self.told {
+            told.key = key;
         }
     }
 
@@ -78,26 +84,21 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         self.metrics.end(self.method, self.route, self.status, duration);
-        let Some(line) = &self.logged else { return };
-        let failure = line.failure.as_deref().or((self.status == 0).then_some("the client left before the answer"));
-        tracing::info!(
-            target: "roadstead_server::access",
-            request = line.id,
-            method = line.method,
-            path = line.path,
-            status = self.status,
-            bytes = self.bytes,
-            seconds = duration.as_secs_f64(),
-            remote = %line.remote,
-            key = line.key,
+        let Some(told) = &self.told else { return };
+        let failure = told.failure.as_deref().or((self.status == 0).then_some("the client left before the answer"));
+        let line = Line {
+            request: &told.id,
+            method: told.method.as_str(),
+            path: told.uri.path(),
+            status: self.status,
+            bytes: self.bytes,
+            took: duration,
+            remote: told.remote,
+            key: told.key.as_deref(),
             failure,
-        );
+        };
+        line.log(&told.logs);
     }
-}
-
-fn cut(text: &str, bytes: usize) -> String {
-    let whole = text.len() <= bytes;
-    if whole { text.to_owned() } else { format!("{}...", &text[..text.floor_char_boundary(bytes)]) }
 }
 
 /// The body of an answer that counts what is taken from it.
@@ -116,8 +117,8 @@ impl http_body::Body for Recorded {
         match &frame {
             Poll::Ready(Some(Ok(frame))) => this.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Poll::Ready(Some(Err(error))) => {
-                if let Some(line) = &mut this.exchange.logged {
-                    line.failure = Some(format!("the answer broke off: {error}"));
+                if let Some(told) = &mut this.exchange.told {
+                    told.failure = Some(format!("the answer broke off: {error}"));
                 }
             }
             _ => {}
@@ -131,17 +132,5 @@ impl http_body::Body for Recorded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_log_has_an_end() {
-        assert_eq!(cut("GET", 3), "GET");
-        assert_eq!(cut("GETS", 3), "GET...");
-        assert_eq!(cut("aé", 2), "a...");
     }
 }
