@@ -1,13 +1,13 @@
 //! From the `Authorization` header of a request to its [`Caller`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, hash::BuildHasher as _, sync::Arc, time::Duration};
 
+use foldhash::quality::RandomState;
 use moka::sync::Cache;
 use roadstead_db::{
     Db, DbError,
     keys::{self, StoredKey},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     caller::Caller,
@@ -83,10 +83,18 @@ pub(crate) struct Parts {
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
     open: bool,
-    /// Tokens whose signature was right, by their SHA-256.
-    verified: Cache<[u8; 32], Arc<Verified>>,
+    /// Tokens whose signature was right, by a hash that is another one in each process.
+    verified: Cache<u64, Arc<Known>, RandomState>,
+    hasher: RandomState,
     /// Keys whose use this node noted, or failed to note, in the last minutes.
     noted: Cache<i64, ()>,
+}
+
+/// A token whose signature was right.
+struct Known {
+    /// Several tokens may have one hash.
+    token: Box<str>,
+    says: Arc<Verified>,
 }
 
 /// How many bytes of tokens the signature cache holds.
@@ -124,9 +132,11 @@ impl Access {
         let signing = SigningKeys::open(db.clone(), &secret_key, clock.clone(), entropy.clone()).await?;
         let verified = Cache::builder()
             .max_capacity(VERIFIED_BYTES)
-            .weigher(|_, token: &Arc<Verified>| token.weight())
+            .weigher(|_, known: &Arc<Known>| {
+                known.says.weight().saturating_add(u32::try_from(known.token.len()).unwrap_or(u32::MAX))
+            })
             .time_to_live(VERIFIED_FOR)
-            .build();
+            .build_with_hasher(RandomState::default());
         let noted = Cache::builder().max_capacity(10_000).time_to_live(NOTED_FOR).build();
         let keys = Keys::new(db.clone(), entropy.clone());
         Ok(Self(Arc::new(Parts {
@@ -139,6 +149,7 @@ impl Access {
             refresh_lifetime,
             open,
             verified,
+            hasher: RandomState::default(),
             noted,
         })))
     }
@@ -174,14 +185,14 @@ impl Access {
 
     async fn bearer(&self, token: &str, service: &str) -> Result<Caller, Refusal> {
         let parts = &*self.0;
-        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let verified = match parts.verified.get(&hash) {
-            Some(verified) => verified,
+        let hash = parts.hasher.hash_one(token);
+        let verified = match parts.verified.get(&hash).filter(|known| *known.token == *token) {
+            Some(known) => Arc::clone(&known.says),
             None => {
                 let claims = Box::pin(parts.signing.verify(token)).await?;
-                let verified = Arc::new(claims.and_then(Verified::new).ok_or(Refusal::InvalidToken)?);
-                parts.verified.insert(hash, Arc::clone(&verified));
-                verified
+                let says = Arc::new(claims.and_then(Verified::new).ok_or(Refusal::InvalidToken)?);
+                parts.verified.insert(hash, Arc::new(Known { token: token.into(), says: Arc::clone(&says) }));
+                says
             }
         };
         if verified.is_valid(service, parts.clock.seconds()) {

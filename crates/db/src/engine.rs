@@ -19,7 +19,7 @@ use crate::{
     migrate::Schema,
     postgres::{Connector, Patience, Postgres},
     row::Row,
-    sqlite::Sqlite,
+    sqlite::{Sqlite, Tables},
     value::{OwnedValue, Value},
 };
 
@@ -145,6 +145,25 @@ impl Db {
         map: impl Fn(&Row<'_>) -> Result<T, DbError>,
     ) -> Result<Option<T>, DbError> {
         at_most_one(self.query(sql, params, map).await?)
+    }
+
+    /// [`Self::query_opt`] of an answer that changes only with one of `tables`: on SQLite it may be one that was given before. What the
+    /// time makes of it is not for `map` to say, but for who asks: with the second value, the database's clock, or, where that is `None`, the
+    /// time that came in the row.
+    ///
+    /// # Errors
+    /// As [`Self::query_opt`].
+    pub(crate) async fn recall<'p, T: Send + Sync + 'static, P: AsRef<[Value<'p>]>>(
+        &self,
+        tables: Tables,
+        sql: &'static str,
+        params: P,
+        map: impl Fn(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<(Option<Arc<T>>, Option<i64>), DbError> {
+        match &*self.0 {
+            Inner::Sqlite(sqlite) => Ok((sqlite.recall(tables, sql, params.as_ref(), map)?, Some(sqlite.clock()))),
+            Inner::Postgres(_) => Ok((self.query_opt(sql, params, map).await?.map(Arc::new), None)),
+        }
     }
 
     /// [`Self::query`] for lists and anything else that may take more than a fraction of a millisecond: off the async threads on
@@ -276,7 +295,7 @@ fn map_rows<T>(rows: &[tokio_postgres::Row], map: impl Fn(&Row<'_>) -> Result<T,
     rows.iter().map(|row| map(&Row::postgres(row))).collect()
 }
 
-fn at_most_one<T>(mut rows: Vec<T>) -> Result<Option<T>, DbError> {
+pub(crate) fn at_most_one<T>(mut rows: Vec<T>) -> Result<Option<T>, DbError> {
     let first = rows.pop();
     if rows.is_empty() { Ok(first) } else { Err(DbError::Internal("one row was expected, there are more".to_owned())) }
 }

@@ -37,13 +37,21 @@ pub struct KeyFacts {
     pub administrator: bool,
 }
 
-/// The columns that [`Facts::from_row`] reads, and the joins that give them: `$1` registry name, `$2` repository name,
+/// The tables that facts are read from, and these.
+macro_rules! fact_tables {
+    ($($more:literal),*) => {
+        const { $crate::sqlite::Tables::of(&["registry", "repository", "access_key", "person" $(, $more)*]) }
+    };
+}
+pub(crate) use fact_tables;
+
+/// The columns that [`Stored::from_row`] reads, and the joins that give them: `$1` registry name, `$2` repository name,
 /// `$3` row of the access key or NULL. The row `one` makes the statement answer even when nothing exists.
 macro_rules! facts_sql {
     ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
-            "SELECT g.id, g.bucket, g.public_pull, g.public_endpoint, g.epoch, r.id, k.id, ",
-            "(k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now})), p.administrator",
+            "SELECT g.id, g.bucket, g.public_pull, g.public_endpoint, g.epoch, r.id, ",
+            "k.id, k.revoked IS NOT NULL, k.expires, p.administrator, {now}",
             $columns,
             " FROM (SELECT 1 AS one) AS o",
             " LEFT JOIN registry g ON g.name = $1 AND g.deletion IS NULL",
@@ -58,20 +66,24 @@ macro_rules! facts_sql {
 pub(crate) use facts_sql;
 
 /// How many columns the facts take; what a statement adds starts here.
-pub(crate) const WIDTH: usize = 9;
+pub(crate) const WIDTH: usize = 11;
 
-/// The facts of an access key alone, for operations that are about no place.
-pub async fn of_key(db: &Db, key: i64) -> Result<Option<KeyFacts>, DbError> {
-    db.query_opt(
-        "SELECT (k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now})), p.administrator
-         FROM access_key k JOIN person p ON p.id = k.person WHERE k.id = $1",
-        params![key],
-        |row| Ok(KeyFacts { living: row.get(0)?, administrator: row.get(1)? }),
-    )
-    .await
+/// Facts as they are stored: what they mean depends on the time.
+pub(crate) struct Stored {
+    registry: Option<RegistryFacts>,
+    repository: Option<i64>,
+    key: Option<StoredKey>,
+    /// When they were read.
+    pub(crate) read: i64,
 }
 
-impl Facts {
+struct StoredKey {
+    revoked: bool,
+    expires: Option<i64>,
+    administrator: bool,
+}
+
+impl Stored {
     pub(crate) fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         let registry = match row.get::<Option<i64>>(0)? {
             Some(id) => Some(RegistryFacts {
@@ -84,9 +96,40 @@ impl Facts {
             None => None,
         };
         let key = match row.get::<Option<i64>>(6)? {
-            Some(_) => Some(KeyFacts { living: row.get(7)?, administrator: row.get(8)? }),
+            Some(_) => Some(StoredKey { revoked: row.get(7)?, expires: row.get(8)?, administrator: row.get(9)? }),
             None => None,
         };
-        Ok(Self { registry, repository: row.get(5)?, key })
+        Ok(Self { registry, repository: row.get(5)?, key, read: row.get(10)? })
+    }
+
+    /// At this time of the database's clock.
+    pub(crate) fn at(&self, now: i64) -> Facts {
+        let key = self.key.as_ref().map(|key| KeyFacts {
+            living: !key.revoked && key.expires.is_none_or(|expires| expires > now),
+            administrator: key.administrator,
+        });
+        Facts { registry: self.registry.clone(), repository: self.repository, key }
+    }
+}
+
+/// The facts of an access key alone, for operations that are about no place.
+pub async fn of_key(db: &Db, key: i64) -> Result<Option<KeyFacts>, DbError> {
+    let (found, clock) =
+        db.recall(fact_tables!(), facts_sql!("", "", ""), params!["", "", key], Stored::from_row).await?;
+    Ok(found.and_then(|found| found.at(clock.unwrap_or(found.read)).key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_remembered_expires_all_the_same() {
+        let key = |revoked| Some(StoredKey { revoked, expires: Some(7), administrator: false });
+        let living = |revoked, now| {
+            let stored = Stored { registry: None, repository: None, key: key(revoked), read: 0 };
+            stored.at(now).key.is_some_and(|key| key.living)
+        };
+        assert!(living(false, 6) && !living(false, 7) && !living(true, 6));
     }
 }

@@ -4,7 +4,7 @@ use roadstead_model::{Digest, Place, Reference};
 
 use crate::{
     Db, DbError, Row,
-    facts::{Facts, WIDTH, facts_sql},
+    facts::{Facts, Stored, WIDTH, fact_tables, facts_sql},
     params,
 };
 
@@ -36,14 +36,15 @@ pub struct FoundBlob {
 
 /// The facts of a place.
 pub async fn facts(db: &Db, place: &Place, key: Option<i64>) -> Result<Facts, DbError> {
-    let found = db
-        .query_opt(
+    let (found, clock) = db
+        .recall(
+            fact_tables!(),
             facts_sql!("", "", ""),
             params![place.registry.as_str(), place.repository.as_str(), key],
-            Facts::from_row,
+            Stored::from_row,
         )
         .await?;
-    Ok(found.unwrap_or_default())
+    Ok(found.map_or_else(Facts::default, |found| found.at(clock.unwrap_or(found.read))))
 }
 
 /// Facts and manifest of a reference.
@@ -54,9 +55,11 @@ pub async fn manifest(
     key: Option<i64>,
 ) -> Result<(Facts, Option<FoundManifest>), DbError> {
     let (registry, repository) = (place.registry.as_str(), place.repository.as_str());
-    let found = match reference {
+    let tables = fact_tables!("tag", "artifact", "manifest");
+    let (found, clock) = match reference {
         Reference::Tag(tag) => {
-            db.query_opt(
+            db.recall(
+                tables,
                 facts_sql!(
                     ", a.id, m.id, m.digest, a.media_type",
                     " LEFT JOIN tag t ON t.repository = r.id AND t.name = $4
@@ -70,7 +73,8 @@ pub async fn manifest(
             .await?
         }
         Reference::Digest(digest) => {
-            db.query_opt(
+            db.recall(
+                tables,
                 facts_sql!(
                     ", a.id, m.id, m.digest, a.media_type",
                     " LEFT JOIN manifest m ON m.digest = $4
@@ -83,17 +87,18 @@ pub async fn manifest(
             .await?
         }
     };
-    Ok(found.unwrap_or_default())
+    let Some(found) = found else { return Ok(<(Facts, Option<FoundManifest>)>::default()) };
+    let (facts, manifest) = &*found;
+    Ok((facts.at(clock.unwrap_or(facts.read)), manifest.clone()))
 }
 
-fn found_manifest(row: &Row<'_>) -> Result<(Facts, Option<FoundManifest>), DbError> {
-    let facts = Facts::from_row(row)?;
+fn found_manifest(row: &Row<'_>) -> Result<(Stored, Option<FoundManifest>), DbError> {
+    let facts = Stored::from_row(row)?;
     if row.get::<Option<i64>>(WIDTH)?.is_none() {
         return Ok((facts, None));
     }
-    let stored = row.get::<Vec<u8>>(WIDTH + 2)?;
-    let digest =
-        Digest::from_stored(&stored).ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
+    let digest = Digest::from_stored(row.bytes(WIDTH + 2)?)
+        .ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
     let found = FoundManifest { manifest: row.get(WIDTH + 1)?, digest, media_type: row.get(WIDTH + 3)? };
     Ok((facts, Some(found)))
 }
@@ -110,10 +115,11 @@ pub async fn blob(
     digest: &Digest,
     key: Option<i64>,
 ) -> Result<(Facts, Option<FoundBlob>), DbError> {
-    let found = db
-        .query_opt(
+    let (found, clock) = db
+        .recall(
+            fact_tables!("blob", "repository_blob", "link_review"),
             facts_sql!(
-                ", l.blob, b.size, b.bucket, b.object_key, v.due - {now}",
+                ", l.blob, b.size, b.bucket, b.object_key, v.due",
                 " LEFT JOIN blob b ON b.bucket = g.bucket AND b.digest = $4
                   LEFT JOIN repository_blob l ON l.repository = r.id AND l.blob = b.id AND l.hidden = $5
                   LEFT JOIN link_review v ON v.repository = l.repository AND v.blob = l.blob",
@@ -121,20 +127,17 @@ pub async fn blob(
             ),
             params![place.registry.as_str(), place.repository.as_str(), key, digest.to_stored(), false],
             |row| {
-                let facts = Facts::from_row(row)?;
-                let found = match row.get::<Option<i64>>(WIDTH)? {
-                    Some(id) => Some(FoundBlob {
-                        id,
-                        size: row.get(WIDTH + 1)?,
-                        bucket: row.get(WIDTH + 2)?,
-                        key: row.get(WIDTH + 3)?,
-                        review_in: row.get(WIDTH + 4)?,
-                    }),
-                    None => None,
-                };
-                Ok((facts, found))
+                let facts = Stored::from_row(row)?;
+                let Some(id) = row.get::<Option<i64>>(WIDTH)? else { return Ok((facts, None, None)) };
+                let (size, bucket, key) = (row.get(WIDTH + 1)?, row.get(WIDTH + 2)?, row.get(WIDTH + 3)?);
+                let found = FoundBlob { id, size, bucket, key, review_in: None };
+                Ok((facts, Some(found), row.get::<Option<i64>>(WIDTH + 4)?))
             },
         )
         .await?;
-    Ok(found.unwrap_or_default())
+    let Some(found) = found else { return Ok(<(Facts, Option<FoundBlob>)>::default()) };
+    let (facts, blob, due) = &*found;
+    let now = clock.unwrap_or(facts.read);
+    let blob = blob.clone().map(|blob| FoundBlob { review_in: due.map(|due| due - now), ..blob });
+    Ok((facts.at(now), blob))
 }

@@ -4,6 +4,7 @@
 //! appearance, so they are bound by name.
 
 mod checkpoint;
+mod recall;
 mod writer;
 
 use std::{
@@ -18,10 +19,14 @@ use std::{
 use futures::future::BoxFuture;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, config::DbConfig, functions::FunctionFlags};
 
-use self::writer::Writer;
+pub(crate) use self::recall::Tables;
+use self::{
+    recall::{Changes, Recall},
+    writer::Writer,
+};
 use crate::{
     dialect::Dialect,
-    engine::{Engine, Tx},
+    engine::{Engine, Tx, at_most_one},
     error::DbError,
     migrate::{self, Schema},
     row::Row,
@@ -42,7 +47,9 @@ pub(crate) struct Sqlite {
     readers: Readers,
     lists: Readers,
     writer: Writer,
+    recall: Recall,
     dialect: Arc<Dialect>,
+    offset_micros: i64,
 }
 
 impl Sqlite {
@@ -52,12 +59,16 @@ impl Sqlite {
         let file = File { path, offset_micros };
         let mut connection = file.open_for_writing()?;
         migrate::sqlite(&mut connection, &dialect, schema)?;
-        let writer = Writer::start(connection, file.open_for_writing()?, Arc::clone(&dialect))?;
+        let changes = Changes::of(&file.path);
+        changes.watch(&mut connection)?;
+        let writer = Writer::start(connection, file.open_for_writing()?, Arc::clone(&dialect), changes.clone())?;
         Ok(Self {
             readers: Readers::new(file.clone(), READERS),
             lists: Readers::new(file, LIST_READERS),
             writer,
+            recall: Recall::new(changes),
             dialect,
+            offset_micros,
         })
     }
 
@@ -69,6 +80,30 @@ impl Sqlite {
     ) -> Result<Vec<T>, DbError> {
         let text = self.dialect.statement(sql)?;
         self.readers.with(|connection| query(connection, &text, params, map))
+    }
+
+    /// As [`Self::query`] of one row at most, which may be remembered.
+    pub(crate) fn recall<T: Send + Sync + 'static>(
+        &self,
+        tables: Tables,
+        sql: &'static str,
+        params: &[Value<'_>],
+        map: impl Fn(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Option<Arc<T>>, DbError> {
+        let place = match self.recall.find(tables, sql, params) {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(place) => place,
+        };
+        let answer = at_most_one(self.query(sql, params, map)?)?.map(Arc::new);
+        if let (Some(place), Some(answer)) = (&place, &answer) {
+            self.recall.remember(place, sql, params, answer);
+        }
+        Ok(answer)
+    }
+
+    /// What `{now}` gives.
+    pub(crate) fn clock(&self) -> i64 {
+        now() + self.offset_micros
     }
 
     /// As [`Self::query`], from threads that may block.

@@ -1,5 +1,6 @@
 //! Building an answer, and what all answers have in common.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use roadstead_model::Digest;
 
@@ -30,12 +31,16 @@ impl Answer {
 
     /// Adds a header, beside others of its name. What can't be a header value never comes here from a parsed name or digest; a media
     /// type that was pushed could, and is then left out.
-    pub(crate) fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
-        match value.try_into() {
+    pub(crate) fn header(self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        self.value(name, value.try_into().map_err(drop))
+    }
+
+    fn value(mut self, name: HeaderName, value: Result<HeaderValue, ()>) -> Self {
+        match value {
             Ok(value) => {
                 self.0.headers_mut().append(name, value);
             }
-            Err(_) => tracing::error!(%name, "left a header out: its value is not one"),
+            Err(()) => tracing::error!(%name, "left a header out: its value is not one"),
         }
         self
     }
@@ -43,6 +48,14 @@ impl Answer {
     /// `Docker-Content-Digest`.
     pub(crate) fn digest(self, digest: &Digest) -> Self {
         self.header(CONTENT_DIGEST, digest.to_string())
+    }
+
+    /// `Docker-Content-Digest` and `ETag` ([`etag`]), out of one text.
+    pub(crate) fn named(self, etag: String) -> Self {
+        let etag = Bytes::from(etag);
+        let digest = etag.slice(1..etag.len() - 1);
+        let value = |text| HeaderValue::from_maybe_shared(text).map_err(drop);
+        self.value(CONTENT_DIGEST, value(digest)).value(header::ETAG, value(etag))
     }
 
     /// The answer with this body.
@@ -67,7 +80,7 @@ pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     let text = serde_json::to_vec(value).unwrap_or_default();
     Answer::new(status)
         .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .body(bytes::Bytes::from(text))
+        .body(Bytes::from(text))
 }
 
 /// Gives an answer what all have: the version of the API, and a Content-Length (also HEAD, protocol.md 3.9) wherever HTTP allows one.

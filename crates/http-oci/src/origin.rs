@@ -3,6 +3,7 @@
 //! A proxy in front hides both. What it says of them (`Forwarded`, `X-Forwarded-*`) counts only when the peer is a trusted proxy: else
 //! anyone could have tokens made for another host (protocol.md N1, 2.4).
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Uri, header};
@@ -168,11 +169,11 @@ impl Forwarded {
 
     /// Gives a host without a port the forwarded one. Proxies behind a TLS terminator are known to say `80` beside `https`: the other
     /// scheme's own port is never meant.
-    fn with_port(&self, host: &str, scheme: &str) -> String {
+    fn with_port<'h>(&self, host: &'h str, scheme: &str) -> Cow<'h, str> {
         let other = if scheme == "https" { 80 } else { 443 };
         match self.port {
-            Some(port) if port != other && without_port(host) == host => format!("{host}:{port}"),
-            _ => host.to_owned(),
+            Some(port) if port != other && without_port(host) == host => format!("{host}:{port}").into(),
+            _ => host.into(),
         }
     }
 }
@@ -191,31 +192,35 @@ fn scheme(text: &str) -> Option<&'static str> {
 
 /// A host in lower case without the scheme's own port; `None` for what could not stand in an address or a quoted header value.
 fn host(text: &str, scheme: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    // `host.` and `host` are one name.
-    let text = match text.split_once(".:") {
-        Some((name, port)) => format!("{name}:{port}"),
-        None => text.strip_suffix('.').map(str::to_owned).unwrap_or(text),
-    };
-    let name = without_port(&text);
+    let (name, port) = host_and_port(text)?;
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let mut host = name.to_ascii_lowercase();
+    if let Some(port) = port.filter(|port| *port != usual) {
+        host.push_str(&format!(":{port}"));
+    }
+    Some(host)
+}
+
+/// `host.` and `host` are one name.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let name = without_port(text);
+    let port = text[name.len()..].strip_prefix(':');
+    let name = name.strip_suffix('.').unwrap_or(name);
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
-    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let valid = match inner {
+    let valid = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => !name.is_empty() && name.len() <= 253 && name.bytes().all(plain),
     };
-    if !valid {
-        return None;
-    }
-    let Some(port) = text[name.len()..].strip_prefix(':') else { return Some(text) };
-    let port: u16 = port.parse().ok()?;
-    let usual = if scheme == "https" { 443 } else { 80 };
-    Some(if port == usual { name.to_owned() } else { format!("{name}:{port}") })
+    let port = match port {
+        Some(port) => Some(port.parse().ok()?),
+        None => None,
+    };
+    valid.then_some((name, port))
 }
 
 /// Whether a text names a host as the `Host` header and an address have it: a name or an address, perhaps with a port.
 pub fn is_host(text: &str) -> bool {
-    host(text.strip_suffix(':').unwrap_or(text), "http").is_some()
+    host_and_port(text.strip_suffix(':').unwrap_or(text)).is_some()
 }
 
 fn without_port(host: &str) -> &str {

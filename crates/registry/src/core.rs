@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use roadstead_blobs::Bucket;
 use roadstead_db::{
     Db, Engine,
@@ -72,7 +73,7 @@ struct Inner {
     buckets: Known,
     options: Options,
     /// Manifest bytes by row: they never change, so nothing ever has to be taken out but for room.
-    manifests: moka::sync::Cache<i64, Bytes>,
+    manifests: moka::sync::Cache<i64, Bytes, RandomState>,
     /// Uploads that this process is writing to; a newer request of the same upload stops the older one.
     writers: Mutex<HashMap<String, Writing>>,
     /// Numbers the requests that write, so that it is known which is newer.
@@ -99,7 +100,7 @@ impl Core {
         let manifests = moka::sync::Cache::builder()
             .max_capacity(options.manifest_cache)
             .weigher(|_, body: &Bytes| u32::try_from(body.len() + 256).unwrap_or(u32::MAX))
-            .build();
+            .build_with_hasher(RandomState::default());
         Ok(Self(Arc::new(Inner {
             db,
             buckets,
@@ -168,7 +169,7 @@ impl Core {
         self.0.buckets.of_row(row)
     }
 
-    pub(crate) fn manifests(&self) -> &moka::sync::Cache<i64, Bytes> {
+    pub(crate) fn manifests(&self) -> &moka::sync::Cache<i64, Bytes, RandomState> {
         &self.0.manifests
     }
 

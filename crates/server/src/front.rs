@@ -156,7 +156,8 @@ impl Respond for Door {
             front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id, &request, remote);
-            let answer = front.answer(request, peer, doors, &id);
+            // Large, and handed on several times by those who poll it.
+            let answer = Box::pin(front.answer(request, peer, doors, &id));
             let (mut response, key) = REQUEST.scope(Arc::clone(&id), answer).await;
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);

@@ -40,16 +40,18 @@ impl Logs {
 }
 
 /// Writes on dropping what is not written yet.
-impl Drop for Logs {
+pub struct Flush(Lines);
+
+impl Drop for Flush {
     fn drop(&mut self) {
-        self.lines.flush();
+        self.0.flush();
     }
 }
 
 /// Begins logging as configured; a second call changes nothing.
-pub fn start(log: &Log) -> Logs {
-    let logs = Logs::new(log.format);
-    let lines = logs.lines.clone();
+pub fn start(log: &Log) -> Flush {
+    let Logs { lines, .. } = Logs::new(log.format);
+    let flush = Flush(lines.clone());
     let builder = fmt().with_env_filter(EnvFilter::new(&log.level)).with_writer(move || lines.clone());
     let _ = match log.format {
         LogFormat::Text => {
@@ -61,7 +63,7 @@ pub fn start(log: &Log) -> Logs {
             builder.json().event_format(WithRequest { format: log.format, inner: flat }).try_init()
         }
     };
-    logs
+    flush
 }
 
 /// A line with the id of the request that its task answers, if it answers one.

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::checkpoint::Checkpoints;
+use super::{checkpoint::Checkpoints, recall::Changes};
 use crate::{
     dialect::Dialect,
     engine::{self, TRIES, Tx},
@@ -39,6 +39,7 @@ impl Writer {
         mut connection: Connection,
         for_checkpoints: Connection,
         dialect: Arc<Dialect>,
+        changes: Changes,
     ) -> Result<Self, DbError> {
         let checkpoints = Checkpoints::start(&mut connection, for_checkpoints)?;
         let (jobs, queue) = mpsc::channel();
@@ -46,7 +47,7 @@ impl Writer {
         let ends = Running(Arc::clone(&running));
         let work = move || {
             let _ends = ends;
-            Thread { connection, checkpoints, dialect, synced: true }.run(&queue);
+            Thread { connection, checkpoints, dialect, changes, synced: true }.run(&queue);
         };
         let thread = thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -101,6 +102,7 @@ struct Thread {
     connection: Connection,
     checkpoints: Checkpoints,
     dialect: Arc<Dialect>,
+    changes: Changes,
     /// Commits wait for the disk, as the connection was opened.
     synced: bool,
 }
@@ -144,7 +146,7 @@ impl Thread {
                 self.run_in_savepoint(&mut **job)?;
             }
         }
-        self.statement("COMMIT")
+        self.changes.during(|| self.statement("COMMIT"))
     }
 
     fn run_in_savepoint(&mut self, job: &mut dyn Job) -> Result<(), DbError> {

@@ -40,18 +40,14 @@ pub(crate) async fn get(call: &Call<'_>, name: &RepositoryName, digest: &Digest)
 
     let etag = etag(digest);
     if is_known(&call.parts.headers, &etag) {
-        return Ok(Answer::new(StatusCode::NOT_MODIFIED).digest(digest).header(header::ETAG, etag).empty());
+        return Ok(Answer::new(StatusCode::NOT_MODIFIED).named(etag).empty());
     }
     let selection = match call.header(header::IF_RANGE) {
         Some(condition) if condition.trim() != etag => Selection::Whole,
         _ => range::select(call.header(header::RANGE), blob.size),
     };
-    let answer = |status| {
-        Answer::new(status)
-            .digest(digest)
-            .header(header::ETAG, etag.as_str())
-            .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
-    };
+    let answer =
+        |status| Answer::new(status).named(etag).header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if call.is_head() {
         return Ok(answer(StatusCode::OK).header(header::CONTENT_TYPE, OCTETS).without_body(blob.size));
     }

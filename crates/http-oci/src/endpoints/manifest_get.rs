@@ -26,7 +26,7 @@ pub(crate) async fn get(
     })?;
     let etag = etag(&manifest.digest);
     let status = if is_known(&call.parts.headers, &etag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let answer = Answer::new(status).digest(&manifest.digest).header(header::ETAG, etag);
+    let answer = Answer::new(status).named(etag);
     if status == StatusCode::NOT_MODIFIED {
         return Ok(answer.empty());
     }
