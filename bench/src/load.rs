@@ -178,7 +178,7 @@ impl Connection {
             None => Box::new(stream),
             Some(tls) => Box::new(tls.connect(ServerName::IpAddress(target.address.ip().into()), stream).await?),
         };
-        Ok(Self { stream, buffer: vec![0; 512 << 10] })
+        Ok(Self { stream, buffer: vec![0; 64 << 10] })
     }
 
     /// Sends a request and reads its answer to the end.

@@ -1,7 +1,7 @@
 //! Page-aligned buffers, used again and again: some processors copy to and from unaligned memory at a fifth of the speed,
 //! and a fresh large allocation costs its page faults each time (architecture.md 3).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
@@ -10,6 +10,9 @@ use crate::{MemoryBudget, MemoryShare};
 
 /// Size of a pooled buffer in bytes.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+
+/// Size of a smaller one, for when many are in use at once.
+const SMALL_BYTES: usize = BUFFER_BYTES / 4;
 
 const PAGE_BYTES: usize = 4096;
 
@@ -26,7 +29,9 @@ struct Page([u8; PAGE_BYTES]);
 pub(crate) struct BufferPool(Arc<Pool>);
 
 struct Pool {
-    idle: Mutex<Vec<Box<[Page]>>>,
+    /// Of [`BUFFER_BYTES`], and of [`SMALL_BYTES`].
+    idle: [Mutex<Vec<Box<[Page]>>>; 2],
+    /// Bytes that are kept of each size at most.
     kept: usize,
 }
 
@@ -41,25 +46,35 @@ pub(crate) struct Buffer {
 impl BufferPool {
     /// A pool for bodies within this budget.
     pub(crate) fn new(budget: &MemoryBudget) -> Self {
-        let kept = usize::try_from(budget.total() / 2).unwrap_or(usize::MAX) / BUFFER_BYTES;
-        Self(Arc::new(Pool { idle: Mutex::default(), kept }))
+        let kept = usize::try_from(budget.total() / 2).unwrap_or(usize::MAX);
+        Self(Arc::new(Pool { idle: Default::default(), kept }))
     }
 
     /// A buffer for `wanted` bytes, [`BUFFER_BYTES`] at most. A small one is exactly as many pages as it needs.
     pub(crate) fn buffer(&self, wanted: usize) -> Buffer {
-        let pages = wanted.clamp(1, BUFFER_BYTES).div_ceil(PAGE_BYTES);
-        let small = pages * 4 <= BUFFER_BYTES / PAGE_BYTES;
-        let idle = if small { None } else { self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() };
-        let size = if small { pages } else { BUFFER_BYTES / PAGE_BYTES };
-        let pages = idle.unwrap_or_else(|| vec![Page::zeroed(); size].into_boxed_slice());
+        let size = usize::try_from(memory_of(wanted)).unwrap_or(BUFFER_BYTES);
+        let idle = self.0.idle_of(size).and_then(|mut idle| idle.pop());
+        let pages = idle.unwrap_or_else(|| vec![Page::zeroed(); size / PAGE_BYTES].into_boxed_slice());
         Buffer { pages, used: 0, pool: self.clone(), share: None }
+    }
+}
+
+impl Pool {
+    /// Those of this size, if such ones are kept.
+    fn idle_of(&self, bytes: usize) -> Option<MutexGuard<'_, Vec<Box<[Page]>>>> {
+        let idle = match bytes {
+            BUFFER_BYTES => &self.idle[0],
+            SMALL_BYTES => &self.idle[1],
+            _ => return None,
+        };
+        Some(idle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// How many bytes of memory [`BufferPool::buffer`] uses for `wanted` bytes.
 pub(crate) fn memory_of(wanted: usize) -> u64 {
     let pages = wanted.clamp(1, BUFFER_BYTES).div_ceil(PAGE_BYTES);
-    (if pages * 4 * PAGE_BYTES <= BUFFER_BYTES { pages * PAGE_BYTES } else { BUFFER_BYTES }) as u64
+    (if pages * PAGE_BYTES <= SMALL_BYTES { pages * PAGE_BYTES } else { BUFFER_BYTES }) as u64
 }
 
 impl Buffer {
@@ -109,12 +124,12 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.capacity() == BUFFER_BYTES {
-            let pages = std::mem::take(&mut self.pages);
-            let mut idle = self.pool.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.pool.0.kept {
-                idle.push(pages);
-            }
+        let size = self.capacity();
+        let pages = std::mem::take(&mut self.pages);
+        if let Some(mut idle) = self.pool.0.idle_of(size)
+            && idle.len() < self.pool.0.kept / size
+        {
+            idle.push(pages);
         }
     }
 }
@@ -143,6 +158,7 @@ mod tests {
         let pool = BufferPool::new(&MemoryBudget::new(64));
         let buffers = |count| (0..count).map(|_| pool.buffer(BUFFER_BYTES)).collect::<Vec<_>>();
         drop(buffers(128 + 5));
-        assert_eq!(pool.0.idle.lock().expect("a list").len(), 128);
+        assert_eq!(pool.0.idle[0].lock().expect("a list").len(), 128);
+        assert_eq!(pool.0.idle[1].lock().expect("a list").len(), 0);
     }
 }

@@ -6,6 +6,7 @@
 //! answers (`guarded`, `flow`), doing nothing.
 
 mod body;
+mod crowd;
 mod flow;
 mod guarded;
 mod quota;
@@ -35,16 +36,13 @@ pub use body::{Reply, RequestBody, RequestBodyError};
 use crate::config::Limits;
 use crate::drain::Drain;
 use crate::tls::Certificates;
+use crowd::Crowd;
 use flow::{Flow, Streams};
 use guarded::Guarded;
 use quota::Quota;
 
 /// The largest piece that is read from a socket at once (architecture.md 3), while few connections are open.
 const BUFFER_BYTES: usize = 1 << 20;
-/// The same while many are.
-const LEAST_BUFFER_BYTES: usize = 64 << 10;
-/// What the buffers of the first few take together, about; each further connection gets less.
-const BUFFERS_BYTES: usize = 4 << 20;
 /// A silent HTTP/2 client is asked after this time whether it is still there, and has as long to answer.
 const PING: Duration = Duration::from_secs(30);
 
@@ -252,10 +250,9 @@ where
             }
         }
     });
-    let open =
-        usize::try_from(limits.connections).unwrap_or(usize::MAX).saturating_sub(terms.places.available_permits());
-    let builder = builder(limits, &flow, open);
-    let io = TokioIo::new(Guarded::new(stream, Arc::clone(&flow), limits, Arc::clone(&terms.meter)));
+    let builder = builder(limits, &flow);
+    let crowd = Crowd::new(limits, &terms.places);
+    let io = TokioIo::new(Guarded::new(stream, Arc::clone(&flow), limits, Arc::clone(&terms.meter), crowd));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut watch = flow.watch(quota.idle());
     let mut draining = false;
@@ -284,11 +281,10 @@ where
     }
 }
 
-/// For a connection that is one of so many.
-fn builder(limits: &Limits, flow: &Arc<Flow>, open: usize) -> auto::Builder<Streams> {
+fn builder(limits: &Limits, flow: &Arc<Flow>) -> auto::Builder<Streams> {
     let size = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let least = LEAST_BUFFER_BYTES.max(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).saturating_mul(2));
-    let buffer = (BUFFERS_BYTES / open.max(1)).clamp(least, BUFFER_BYTES.max(least));
+    // It takes so much only where reads fill it, which `Crowd` bounds; headers must fit.
+    let buffer = BUFFER_BYTES.max(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).saturating_mul(2));
     let mut builder = auto::Builder::new(Streams(Arc::clone(flow)));
     // The clock of headers is in `Guarded`, which also sees the bytes before hyper knows the protocol. Never
     // `pipeline_flush`: it copies each byte of a body again (architecture.md 3).

@@ -24,11 +24,10 @@ use crate::{
 /// Buffers that are handed to the blocking thread at once: 512 KiB, so that the hand-over costs little.
 const BATCH: usize = 2;
 
-/// While uploads hold so much memory, further ones get along with small buffers: a few that are fast fill the disk, and so do many that
-/// are not.
-const CROWD_BYTES: u64 = 16 << 20;
+/// While uploads hold more memory than this they get along with less each: a few that are fast fill the disk, and so do many that are not.
+const CROWD_BYTES: u64 = 8 << 20;
 
-/// Size of a buffer in a crowd.
+/// In a crowd each has one such buffer that is gathered and one that is written.
 const CROWD_UNIT: usize = 64 << 10;
 
 /// What a sender holds of memory until it has sent as much. Only then it gets the buffers that make it fast.
@@ -51,6 +50,8 @@ pub(crate) struct FileAppender {
     limit: usize,
     offset: u64,
     batch: Vec<Buffer>,
+    /// Buffers that are handed over at once.
+    batch_size: usize,
     share: Option<(MemoryShare, MemoryUse)>,
     work: Work,
     /// How far the file is durable, or is being made so.
@@ -102,6 +103,7 @@ impl FileAppender {
             unit,
             limit: unit,
             batch: Vec::with_capacity(BATCH),
+            batch_size: BATCH,
             share: None,
             work: Work::Idle(writer),
             syncing: None,
@@ -116,7 +118,7 @@ impl FileAppender {
     pub(crate) async fn write(&mut self, mut chunk: &[u8]) -> Result<(), BlobError> {
         while !chunk.is_empty() {
             if self.batch.last().is_none_or(|buffer| buffer.filled().len() >= self.limit) {
-                if self.batch.len() == BATCH {
+                if self.batch.len() >= self.batch_size {
                     self.hand_over(Then::Nothing).await?;
                 }
                 let size = self.take_share().await?;
@@ -142,17 +144,23 @@ impl FileAppender {
                 self.share = Some((share, MemoryUse::Starting));
                 size
             }
-            Some((_, MemoryUse::Writing)) => self.unit,
+            Some((_, MemoryUse::Writing)) if self.unit <= CROWD_UNIT || !self.is_crowded() => self.unit,
             Some(_) => {
-                if budget.taken(MemoryUse::Writing) >= CROWD_BYTES {
-                    self.unit = self.unit.min(CROWD_UNIT);
+                // It may have had more until now.
+                self.share = None;
+                if self.is_crowded() {
+                    (self.unit, self.batch_size) = (self.unit.min(CROWD_UNIT), 1);
                 }
                 // For as long as the request lasts: the batch that is gathered and the one that is written.
-                let share = budget.take(MemoryUse::Writing, 2 * BATCH as u64 * memory_of(self.unit)).await?;
-                self.share = Some((share, MemoryUse::Writing));
+                let bytes = 2 * self.batch_size as u64 * memory_of(self.unit);
+                self.share = Some((self.directory.budget.take(MemoryUse::Writing, bytes).await?, MemoryUse::Writing));
                 self.unit
             }
         })
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.directory.budget.taken(MemoryUse::Writing) > CROWD_BYTES
     }
 
     pub(crate) fn checkpoint(&mut self) -> Option<UploadState> {

@@ -64,17 +64,23 @@ impl Body for RequestBody {
 /// The largest piece of an answer that is given to HTTP/2 at once: each one that is taken is a sign of life.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// HTTP/1 sends what it has when a body pauses. So much is in the processor's cache still; hyper by itself would gather as much as the largest
+/// piece that it reads ([`super::BUFFER_BYTES`]).
+const GATHERED_BYTES: usize = 256 << 10;
+
 /// The body of an answer; keeps its connection busy and tells it whose turn it is.
 pub struct Reply<B> {
     body: B,
     /// What was got from the body and not given yet.
     rest: Bytes,
+    /// Bytes that were given since the last pause.
+    gathered: usize,
     begun: Begun,
 }
 
 impl<B> Reply<B> {
     pub(super) fn new(body: B, begun: Begun) -> Self {
-        Self { body, rest: Bytes::new(), begun }
+        Self { body, rest: Bytes::new(), gathered: 0, begun }
     }
 
     fn next_piece(&mut self) -> Bytes {
@@ -93,11 +99,17 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.next_piece()))));
         }
+        if this.gathered >= GATHERED_BYTES && !this.begun.is_http2() {
+            this.gathered = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match ready!(Pin::new(&mut this.body).poll_frame(context)) {
             None => this.begun.poll_taken(context).map(|()| None),
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             Some(Ok(frame)) => Poll::Ready(Some(Ok(match frame.into_data() {
                 Ok(data) => {
+                    this.gathered += data.len();
                     this.rest = data;
                     Frame::data(this.next_piece())
                 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep};
 
 use super::Meter;
+use super::crowd::Crowd;
 use super::flow::Flow;
 use super::quota::{Quota, Waiting};
 use crate::config::Limits;
@@ -27,9 +28,11 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A stream of bytes, guarded.
 pub(super) struct Guarded<S> {
-    stream: S,
+    /// What is read at once is limited.
+    stream: Take<S>,
     flow: Arc<Flow>,
     meter: Arc<dyn Meter>,
+    crowd: Crowd,
     head_limit: u64,
     head_time: Duration,
     keep_alive: Duration,
@@ -71,12 +74,13 @@ impl Clock {
     }
 }
 
-impl<S> Guarded<S> {
-    pub(super) fn new(stream: S, flow: Arc<Flow>, limits: &Limits, meter: Arc<dyn Meter>) -> Self {
+impl<S: AsyncRead> Guarded<S> {
+    pub(super) fn new(stream: S, flow: Arc<Flow>, limits: &Limits, meter: Arc<dyn Meter>, crowd: Crowd) -> Self {
         Self {
-            stream,
+            stream: stream.take(0),
             flow,
             meter,
+            crowd,
             head_limit: limits.header_bytes,
             head_time: Duration::from_secs(limits.header_seconds),
             keep_alive: Duration::from_secs(limits.keep_alive_seconds),
@@ -160,6 +164,7 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
         let mut space = [0; 4096];
         loop {
             let mut rest = ReadBuf::new(&mut space);
+            self.stream.set_limit(u64::MAX);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut rest))?;
             if rest.filled().is_empty() {
                 return Poll::Ready(Ok(()));
@@ -183,6 +188,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
+        this.stream.set_limit(this.crowd.share() as u64);
         match Pin::new(&mut this.stream).poll_read(context, buf) {
             Poll::Ready(Ok(())) => {
                 this.received(&buf.filled()[before..]);
@@ -207,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_turn(context));
-        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+        match Pin::new(this.stream.get_mut()).poll_write(context, bytes) {
             Poll::Ready(result) => this.wrote(result),
             Poll::Pending => this.stuck(context),
         }
@@ -220,19 +226,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_turn(context));
-        match Pin::new(&mut this.stream).poll_write_vectored(context, pieces) {
+        match Pin::new(this.stream.get_mut()).poll_write_vectored(context, pieces) {
             Poll::Ready(result) => this.wrote(result),
             Poll::Pending => this.stuck(context),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_flush(context) {
+        match Pin::new(this.stream.get_mut()).poll_flush(context) {
             Poll::Pending => this.stuck(context),
             done => {
                 this.taking.moved(0);
@@ -243,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_shutdown(context) {
+        match Pin::new(this.stream.get_mut()).poll_shutdown(context) {
             Poll::Pending => this.stuck(context),
             Poll::Ready(Ok(())) if this.flow.head_is_cut() => {
                 // A close with unread bytes is a reset, which can destroy the answer on its way.

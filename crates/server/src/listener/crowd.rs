@@ -1,0 +1,53 @@
+//! How much one connection reads at once: the more of them are open, the less.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::config::Limits;
+
+/// What the reads of all connections take together, about.
+const READS_BYTES: usize = 4 << 20;
+/// What a connection reads at once however many there are. The buffer behind it is the next power of two, and one more is on its way to
+/// whoever reads the body.
+const LEAST_BYTES: usize = (32 << 10) - 1;
+
+/// The connections that are open.
+pub(super) struct Crowd {
+    places: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Crowd {
+    /// Those that hold one of `places`, of which there are as many as the limits say.
+    pub(super) fn new(limits: &Limits, places: &Arc<Semaphore>) -> Self {
+        let most = usize::try_from(limits.connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::clone(places), most }
+    }
+
+    /// Bytes that one of them may read at once now.
+    pub(super) fn share(&self) -> usize {
+        let open = self.most.saturating_sub(self.places.available_permits());
+        (READS_BYTES / open.max(1)).max(LEAST_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Sources};
+
+    #[test]
+    fn the_share_shrinks_and_grows_with_the_crowd() {
+        let limits = Limits { connections: 5000, ..Config::load(&Sources::default()).expect("the defaults").limits };
+        let places = Arc::new(Semaphore::new(5000));
+        let crowd = Crowd::new(&limits, &places);
+        let few = places.try_acquire_many(4).expect("free");
+        assert_eq!(crowd.share(), 1 << 20);
+        let many = places.try_acquire_many(4000).expect("free");
+        assert_eq!(crowd.share(), LEAST_BYTES);
+        drop(many);
+        assert_eq!(crowd.share(), 1 << 20);
+        drop(few);
+    }
+}
