@@ -149,22 +149,22 @@ pub(crate) struct Contestant {
     pub(crate) target: Target,
     /// Head lines of every request: whom it asks, and who asks.
     pub(crate) head: String,
-    folder: PathBuf,
+    folder: Arc<Folder>,
     program: Child,
 }
 
 impl Contestant {
     /// Starts a server and stores the content, if any is given. With `tls` it is filled in the clear and started again.
     pub(crate) fn start(name: Name, tls: bool, ground: &Ground<'_>, content: Option<&Content>) -> Self {
-        let (folder, port) = (directory(name.text()), free_port());
+        let (folder, port) = (Arc::new(Folder(directory(name.text()))), free_port());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let place = Place { folder: &folder, port, tls: None };
+        let place = Place { folder: &folder.0, port, tls: None };
         if let (Name::Nginx, Some(content)) = (name, content) {
-            write_files(&folder.join("root"), content);
+            write_files(&folder.0.join("root"), content);
         }
         let setup = ground.programs.embedded();
         let program = start(command(name, &setup, ground, &place), &place);
-        let target = Target { address, tls: None };
+        let target = Target { address, tls: None, alone: true };
         let mut contestant = Self { name, target, head: format!("Host: {address}\r\n"), folder, program };
         let client = contestant.client();
         if name == Name::Roadstead {
@@ -176,8 +176,8 @@ impl Contestant {
         }
         if tls {
             contestant.stop();
-            let folder = contestant.folder.clone();
-            let place = Place { folder: &folder, port, tls: Some(ground.certificate) };
+            let folder = Arc::clone(&contestant.folder);
+            let place = Place { folder: &folder.0, port, tls: Some(ground.certificate) };
             contestant.program = start(command(name, &setup, ground, &place), &place);
             contestant.target.tls = Some(ground.certificate.connector());
         }
@@ -219,6 +219,11 @@ impl Contestant {
         kib.unwrap_or(0) << 10
     }
 
+    /// What it stores, which stays for as long as this is held.
+    pub(crate) fn folder(&self) -> Arc<Folder> {
+        Arc::clone(&self.folder)
+    }
+
     fn stop(&mut self) {
         if let Some(pid) = i32::try_from(self.program.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
@@ -228,11 +233,19 @@ impl Contestant {
 }
 
 impl Drop for Contestant {
-    /// What it stored is gone too, and the disk has nothing left to write.
+    /// The disk has nothing left to write.
     fn drop(&mut self) {
         self.stop();
-        let _ = fs::remove_dir_all(&self.folder);
         rustix::fs::sync();
+    }
+}
+
+/// What a contestant stored; gone when it is dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -95,7 +95,7 @@ fn figures(runtime: &Runtime, ground: &Ground<'_>, folder: &Path, tags: u32, tim
     let token = token(&server.client());
     let once = |path: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
-        let target = Target { address, tls: None };
+        let target = Target { address, tls: None, alone: true };
         let work = Work::Fetch(vec![request.into_bytes()]);
         let done = runtime.block_on(load::run(&target, &work, 1, time));
         let done = done.unwrap_or_else(|error| panic!("{path}: {error}"));

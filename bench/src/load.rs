@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// With TLS.
     pub(crate) tls: Option<TlsConnector>,
+    /// Nothing that is measured needs the client's core.
+    pub(crate) alone: bool,
 }
 
 /// What each connection does again and again.
@@ -113,7 +115,8 @@ pub(crate) async fn run(target: &Target, work: &Work, connections: usize, time: 
         open.push(Connection::open(target).await?);
     }
     let (operations, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-    let _awake = matches!(work, Work::Fetch(_)).then(|| AbortOnDropHandle::new(tokio::spawn(stay_awake())));
+    let _awake =
+        (target.alone && matches!(work, Work::Fetch(_))).then(|| AbortOnDropHandle::new(tokio::spawn(stay_awake())));
     let begun = Instant::now();
     let end = begun + time;
     let work_on = async |mut connection: Connection, number: usize| -> io::Result<()> {

@@ -38,12 +38,12 @@ struct Arguments {
     /// The release build of the program.
     #[arg(long, env = "ROADSTEAD_BIN", default_value = "target/release/roadstead")]
     binary: PathBuf,
-    /// Rounds: in each every server does every operation once.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
-    /// Seconds of one sample.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
+    /// Rounds: in each every server does every operation once. 5, or 1 with --guard.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Seconds of one sample. 3, or 0.7 with --guard.
+    #[arg(long)]
+    seconds: Option<f64>,
     /// Only operations whose name has this in it; `mix`, `large`, `memory` and `scaled-out` are names too.
     #[arg(long, default_value = "")]
     only: String,
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         certificate: Certificate::new(directory("tls")),
         content: Content { image: image(10), large: random_bytes(100 << 20) },
         runtime: runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
-        scale: if arguments.guard { Scale::SHORT } else { Scale::FULL },
+        scale: Scale::of(&arguments),
         arguments,
     };
     bench.run()
@@ -94,6 +94,8 @@ fn main() -> ExitCode {
 
 /// How much is done.
 struct Scale {
+    rounds: u32,
+    seconds: f64,
     /// Tags and blobs of the large database.
     tags: u32,
     /// Bytes of each of the blobs that are pushed at once.
@@ -102,8 +104,15 @@ struct Scale {
 }
 
 impl Scale {
-    const FULL: Self = Self { tags: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
-    const SHORT: Self = Self { tags: 100_000, pushed: 8 << 20, mix: Duration::from_secs(5) };
+    const FULL: Self =
+        Self { rounds: 5, seconds: 3.0, tags: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
+    const SHORT: Self = Self { rounds: 1, seconds: 0.7, tags: 100_000, pushed: 8 << 20, mix: Duration::from_secs(5) };
+
+    fn of(arguments: &Arguments) -> Self {
+        let scale = if arguments.guard { Self::SHORT } else { Self::FULL };
+        let Self { rounds, seconds, .. } = scale;
+        Self { rounds: arguments.rounds.unwrap_or(rounds), seconds: arguments.seconds.unwrap_or(seconds), ..scale }
+    }
 }
 
 struct Bench {
@@ -149,7 +158,7 @@ impl Bench {
         let mut measured = Measured::default();
         self.operations(&mut measured, |operation| wanted(operation.what));
         let (runtime, ground) = (&self.runtime, &self.ground());
-        let seconds = Duration::from_secs_f64(self.arguments.seconds);
+        let seconds = Duration::from_secs_f64(self.scale.seconds);
         if !self.programs.has(Name::Dr) {
             return measured;
         }
@@ -159,11 +168,12 @@ impl Bench {
                 "mix" => mix::measure(runtime, ground, self.scale.mix),
                 "large" => large::measure(runtime, ground, self.scale.tags, seconds),
                 "memory" => memory::measure(runtime, ground, self.scale.pushed),
-                _ => scaled_out::measure(runtime, ground, &self.content, self.arguments.rounds, seconds)
-                    .unwrap_or_else(|| {
+                _ => scaled_out::measure(runtime, ground, &self.content, self.scale.rounds, seconds).unwrap_or_else(
+                    || {
                         println!("PostgreSQL or SeaweedFS is not here: e2e/install");
                         Vec::new()
-                    }),
+                    },
+                ),
             };
             measured.checks.insert(check, checks);
         }
@@ -184,16 +194,18 @@ impl Bench {
                 those.map(|(_, contestant)| (*number, *operation, contestant))
             })
             .collect();
-        for round in 1..=self.arguments.rounds {
+        let mut left = Vec::new();
+        for round in 1..=self.scale.rounds {
             turns.shuffle(&mut rand::rng());
             for (number, operation, on) in &turns {
                 let fresh = operation
                     .is_on_fresh_ground()
                     .then(|| Contestant::start(on.name, operation.tls, &self.ground(), None));
+                left.extend(fresh.iter().filter(|_| operation.leaves_many_files()).map(Contestant::folder));
                 measured.add(*number, on.name, self.sample(operation, fresh.as_ref().unwrap_or(on)));
             }
             if !turns.is_empty() {
-                println!("round {round} of {}", self.arguments.rounds);
+                println!("round {round} of {}", self.scale.rounds);
             }
         }
     }
@@ -205,9 +217,9 @@ impl Bench {
             let done = self.runtime.block_on(load::run(&on.target, &work, operation.connections, time));
             done.unwrap_or_else(|error| panic!("{}, {}: {error}", on.name.text(), operation.what))
         };
-        run(self.arguments.seconds / 10.0);
+        run(self.scale.seconds / 10.0);
         let before = on.cpu();
-        let done = run(self.arguments.seconds);
+        let done = run(self.scale.seconds);
         Sample::new(done, on.cpu().saturating_sub(before), operation.unit)
     }
 
@@ -227,8 +239,8 @@ impl Bench {
         let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
         format!(
             "{} rounds of {} s; {cores} cores, {}. {}.",
-            self.arguments.rounds,
-            self.arguments.seconds,
+            self.scale.rounds,
+            self.scale.seconds,
             model.map_or("of a kind that is not told", |(_, model)| model),
             versions.join("; ")
         )

@@ -60,7 +60,8 @@ pub(crate) fn measure(
         let server = cores::on_core(core, || Server::start(ground.programs.node(&cluster)));
         let address = server.address();
         let head = format!("Host: {address}\r\nAuthorization: Bearer {}\r\n", token(&server.client()));
-        Node { target: Target { address, tls: None }, head, server }
+        // PostgreSQL and the S3 are on the core of the client.
+        Node { target: Target { address, tls: None, alone: false }, head, server }
     };
     let nodes = vec![start(cores::SERVERS), start(cores::CLIENT)];
     let client = nodes[0].server.client();

@@ -119,12 +119,21 @@ impl Measured {
     pub(crate) fn slips(&self) -> BTreeMap<&'static str, String> {
         let mut slips = BTreeMap::new();
         for (number, one) in operations::ALL.iter().enumerate() {
-            for (name, least) in one.musts {
+            for (index, (name, least)) in one.musts.iter().enumerate() {
+                let least = one.reached.filter(|_| index == 0).unwrap_or(*least);
                 let Some(ratio) = self.ratio(number, *name, |sample| sample.rate) else { continue };
-                if Must::AtLeast(*least).slips(ratio) {
+                if Must::AtLeast(least).slips(ratio) {
                     let words = format!("{} connections, {ratio:.2} x {} (≥ {least})", one.connections, name.text());
                     slips.insert(one.what, words);
                 }
+            }
+            if let Some((name, most)) = one.cpu
+                && let Some(ratio) = self.ratio(number, name, |sample| sample.cpu)
+                && Must::AtMost(most).slips(ratio)
+            {
+                let words =
+                    format!("{} connections, {ratio:.2} x the CPU of {} (≤ {most})", one.connections, name.text());
+                slips.insert(one.what, words);
             }
         }
         for (name, checks) in &self.checks {
