@@ -300,7 +300,8 @@ fn memory_used_up_keeps_what_came(storage: &Storage) {
         .set("ROADSTEAD_LIMITS_MEMORY_SECONDS", "1");
     let server = Server::start(setup);
     let (client, watched) = (server.client(), Watched::new(&server));
-    let standing: Vec<TcpStream> = (0..12)
+    // In a crowd each takes little.
+    let standing: Vec<TcpStream> = (0..40)
         .map(|_| {
             let mut stream = TcpStream::connect(server.address()).unwrap();
             let first = head("PATCH", &client.begin(REPO), "Content-Length: 100000000\r\n");

@@ -24,6 +24,8 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
+use rustix::mount::{UnmountFlags, unmount};
+
 use super::disk::{Disk, Node, ROOT, Remains, Sort};
 
 /// How long the kernel may remember what it was told: always right, see above.
@@ -95,11 +97,22 @@ impl Lossy {
     /// # Errors
     /// Of unmounting and mounting.
     pub fn restore(&mut self) -> io::Result<()> {
-        if let Some(session) = self.session.take() {
-            session.umount_and_join()?;
-        }
+        self.unmount()?;
         lock(&self.shared).dark = false;
         self.power_on()
+    }
+
+    /// A program that another thread of this process starts right now holds all our files for a moment, until it is another program.
+    fn unmount(&mut self) -> io::Result<()> {
+        let Some(session) = self.session.take() else { return Ok(()) };
+        for _ in 0..1000 {
+            match unmount(&self.path, UnmountFlags::empty()) {
+                Ok(()) => return session.join(),
+                Err(rustix::io::Errno::BUSY) => std::thread::sleep(Duration::from_millis(5)),
+                Err(_) => break,
+            }
+        }
+        session.umount_and_join()
     }
 
     fn power_on(&mut self) -> io::Result<()> {
@@ -117,9 +130,7 @@ impl Lossy {
 
 impl Drop for Lossy {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take()
-            && let Err(error) = session.umount_and_join()
-        {
+        if let Err(error) = self.unmount() {
             eprintln!("{} can't be unmounted: {error}", self.path.display());
         }
     }
