@@ -148,6 +148,7 @@ async fn open(url: &DatabaseUrl, clock_offset_micros: i64) -> Db {
         clock_offset_micros,
         ca_certificates: Vec::new(),
         answer_within: Options::ANSWER,
+        alone: true,
     };
     Db::open(options).await.unwrap()
 }

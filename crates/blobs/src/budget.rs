@@ -132,6 +132,15 @@ impl Portion {
     }
 }
 
+impl MemoryShare {
+    /// Gives back all but so many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let kept = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
+        let excess = self._permit.num_permits().saturating_sub(kept);
+        drop(self._permit.split(excess));
+    }
+}
+
 impl SharePieces {
     pub(crate) fn new(share: MemoryShare, pieces: usize) -> Self {
         Self { share: Arc::new(share), free: Arc::new(Semaphore::new(pieces)) }
@@ -176,6 +185,18 @@ mod tests {
         for purpose in uses {
             assert!(matches!(budget.take(purpose, 1).await, Err(BlobError::NoMemory)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_share_that_shrinks_gives_the_rest_back() {
+        let budget = MemoryBudget::new(1);
+        let mut share = budget.take(MemoryUse::Reading, 10 << 10).await.expect("free");
+        share.shrink_to(3 << 10);
+        assert_eq!(budget.taken(MemoryUse::Reading), 3 << 10);
+        share.shrink_to(5 << 10);
+        assert_eq!(budget.taken(MemoryUse::Reading), 3 << 10);
+        drop(share);
+        assert_eq!(budget.taken(MemoryUse::Reading), 0);
     }
 
     #[tokio::test]

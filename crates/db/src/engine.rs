@@ -64,6 +64,8 @@ pub struct Options {
     /// PostgreSQL: a statement is given up after this time, and a connection on which none of its answers came is closed. Waiting for a
     /// lock ends after half of it, a point read and waiting for a connection (10 s at most) after a third. Default: [`Options::ANSWER`].
     pub answer_within: Duration,
+    /// SQLite: no other process writes to the file, so what pulls read may be remembered until this one writes to it.
+    pub alone: bool,
 }
 
 impl Options {
@@ -99,10 +101,11 @@ impl Db {
     }
 
     async fn connect(options: Options, schema: Schema) -> Result<Self, DbError> {
-        let Options { url, pool, allow_fsync_off, clock_offset_micros, ca_certificates, answer_within } = options;
+        let Options { url, pool, allow_fsync_off, clock_offset_micros, ca_certificates, answer_within, alone } =
+            options;
         let inner = match url {
             DatabaseUrl::Sqlite(path) => {
-                let open = move || Sqlite::open(path, clock_offset_micros, schema);
+                let open = move || Sqlite::open(path, clock_offset_micros, schema, alone);
                 let opened = tokio::task::spawn_blocking(open).await;
                 Inner::Sqlite(opened.map_err(|_| DbError::Internal("opening the database panicked".to_owned()))??)
             }

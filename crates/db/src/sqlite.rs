@@ -47,14 +47,14 @@ pub(crate) struct Sqlite {
     readers: Readers,
     lists: Readers,
     writer: Writer,
-    recall: Recall,
+    recall: Option<Recall>,
     dialect: Arc<Dialect>,
     offset_micros: i64,
 }
 
 impl Sqlite {
     /// Blocks: opens or makes the file, migrates, starts the writer.
-    pub(crate) fn open(path: PathBuf, offset_micros: i64, schema: Schema) -> Result<Self, DbError> {
+    pub(crate) fn open(path: PathBuf, offset_micros: i64, schema: Schema, alone: bool) -> Result<Self, DbError> {
         let dialect = Arc::new(Dialect::new(Engine::Sqlite, offset_micros));
         let file = File { path, offset_micros };
         let mut connection = file.open_for_writing()?;
@@ -66,7 +66,7 @@ impl Sqlite {
             readers: Readers::new(file.clone(), READERS),
             lists: Readers::new(file, LIST_READERS),
             writer,
-            recall: Recall::new(changes),
+            recall: alone.then(|| Recall::new(changes)),
             dialect,
             offset_micros,
         })
@@ -90,13 +90,15 @@ impl Sqlite {
         params: &[Value<'_>],
         map: impl Fn(&Row<'_>) -> Result<T, DbError>,
     ) -> Result<Option<Arc<T>>, DbError> {
-        let place = match self.recall.find(tables, sql, params) {
+        let read = || Ok(at_most_one(self.query(sql, params, map)?)?.map(Arc::new));
+        let Some(recall) = &self.recall else { return read() };
+        let place = match recall.find(tables, sql, params) {
             Ok(answer) => return Ok(Some(answer)),
             Err(place) => place,
         };
-        let answer = at_most_one(self.query(sql, params, map)?)?.map(Arc::new);
+        let answer = read()?;
         if let (Some(place), Some(answer)) = (&place, &answer) {
-            self.recall.remember(place, sql, params, answer);
+            recall.remember(place, sql, params, answer);
         }
         Ok(answer)
     }

@@ -39,12 +39,12 @@ impl Logs {
     }
 }
 
-/// Writes on dropping what is not written yet.
+/// On dropping it what is not written yet is, and what comes later is not gathered any more.
 pub struct Flush(Lines);
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        self.0.flush();
+        self.0.end();
     }
 }
 
@@ -55,12 +55,13 @@ pub fn start(log: &Log) -> Flush {
     let builder = fmt().with_env_filter(EnvFilter::new(&log.level)).with_writer(move || lines.clone());
     let _ = match log.format {
         LogFormat::Text => {
-            let colours = Format::default().with_ansi(stderr().is_terminal());
-            builder.event_format(WithRequest { format: log.format, inner: colours }).try_init()
+            let ansi = stderr().is_terminal();
+            let inner = Format::default().with_ansi(ansi);
+            builder.with_ansi(ansi).event_format(WithRequest { format: log.format, inner }).try_init()
         }
         LogFormat::Json => {
-            let flat = Format::default().json().flatten_event(true);
-            builder.json().event_format(WithRequest { format: log.format, inner: flat }).try_init()
+            let flat = Format::default().json().flatten_event(true).with_span_list(false);
+            builder.with_ansi(false).json().event_format(WithRequest { format: log.format, inner: flat }).try_init()
         }
     };
     flush

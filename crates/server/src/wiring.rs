@@ -39,7 +39,15 @@ fn database_options(config: &Config) -> Result<Options, String> {
         clock_offset_micros: 0,
         ca_certificates: ca_certificates(config)?,
         answer_within: Duration::from_secs(config.database.answer_seconds),
+        alone: is_in_data_directory(config),
     })
+}
+
+/// Whether the SQLite file lies in the data directory, which is locked for one process.
+fn is_in_data_directory(config: &Config) -> bool {
+    let DatabaseUrl::Sqlite(path) = database_url(config) else { return false };
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    folder.is_some_and(|folder| config.general.data_dir.canonicalize().is_ok_and(|own| own == folder))
 }
 
 /// Where the database is.

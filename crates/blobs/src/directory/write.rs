@@ -122,6 +122,9 @@ impl FileAppender {
                     self.hand_over(Then::Nothing).await?;
                 }
                 let size = self.take_share().await?;
+                if self.batch.len() >= self.batch_size {
+                    self.hand_over(Then::Nothing).await?;
+                }
                 let beyond_page = usize::try_from(self.offset % PAGE).unwrap_or(0);
                 let more_follow = size < self.unit || size == BUFFER_BYTES || size == CROWD_UNIT;
                 self.limit = if more_follow { size - beyond_page } else { size };
@@ -136,27 +139,42 @@ impl FileAppender {
 
     /// Takes the memory for the next buffer, where that is not taken already; how large it may be.
     async fn take_share(&mut self) -> Result<usize, BlobError> {
-        let budget = &self.directory.budget;
-        Ok(match &self.share {
+        let directory = Arc::clone(&self.directory);
+        match self.share.as_ref().map(|(_, purpose)| *purpose) {
             None => {
                 let size = self.unit.min(FIRST_BYTES);
-                let share = budget.take(MemoryUse::Starting, memory_of(size)).await?;
+                let share = directory.budget.take(MemoryUse::Starting, memory_of(size)).await?;
                 self.share = Some((share, MemoryUse::Starting));
-                size
+                return Ok(size);
             }
-            Some((_, MemoryUse::Writing)) if self.unit <= CROWD_UNIT || !self.is_crowded() => self.unit,
-            Some(_) => {
-                // It may have had more until now.
-                self.share = None;
-                if self.is_crowded() {
-                    (self.unit, self.batch_size) = (self.unit.min(CROWD_UNIT), 1);
+            Some(MemoryUse::Writing) => {
+                if self.unit > CROWD_UNIT && self.batch.is_empty() && self.is_crowded() {
+                    // What is being written has the large buffers still.
+                    self.idle().await?;
+                    self.get_along_with_less();
+                    let bytes = self.share_bytes();
+                    self.share.iter_mut().for_each(|(share, _)| share.shrink_to(bytes));
                 }
-                // For as long as the request lasts: the batch that is gathered and the one that is written.
-                let bytes = 2 * self.batch_size as u64 * memory_of(self.unit);
-                self.share = Some((self.directory.budget.take(MemoryUse::Writing, bytes).await?, MemoryUse::Writing));
-                self.unit
             }
-        })
+            Some(_) => {
+                if self.is_crowded() {
+                    self.get_along_with_less();
+                }
+                // For as long as the request lasts.
+                let share = directory.budget.take(MemoryUse::Writing, self.share_bytes()).await?;
+                self.share = Some((share, MemoryUse::Writing));
+            }
+        }
+        Ok(self.unit)
+    }
+
+    fn get_along_with_less(&mut self) {
+        (self.unit, self.batch_size) = (self.unit.min(CROWD_UNIT), 1);
+    }
+
+    /// The batch that is gathered and the one that is written.
+    fn share_bytes(&self) -> u64 {
+        2 * self.batch_size as u64 * memory_of(self.unit)
     }
 
     fn is_crowded(&self) -> bool {

@@ -83,6 +83,7 @@ fn options(url: DatabaseUrl) -> Options {
         clock_offset_micros: 0,
         ca_certificates: Vec::new(),
         answer_within: Options::ANSWER,
+        alone: true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers of point reads, remembered until a table that they were read from changes.
 //!
-//! The file is this process's alone, and all changes go through a writer thread: so it is known here when an answer is no longer
-//! true. (What is opened twice in one process, as tests do, shares what is known.) The hook of the connection that writes notes the tables that a transaction changes. From before its commit until after
+//! Where the file is this process's alone ([`Options::alone`](crate::Options)), all changes go through a writer thread: so it is known here
+//! when an answer is no longer true. (A DELETE without WHERE would not be told by SQLite; there is none. What is opened twice in one process, as tests do, shares what is known.) The hook of the connection that writes notes the tables that a transaction changes. From before its commit until after
 //! it nothing that was read from them is recalled or remembered; then their counts are one higher, and what was remembered before is
 //! not what is asked for any more. Who was told of a commit, or has seen what it did, never gets an answer from before it.
 //!

@@ -52,6 +52,7 @@ impl World {
             clock_offset_micros: 0,
             ca_certificates: Vec::new(),
             answer_within: Options::ANSWER,
+            alone: true,
         };
         let db = Db::open(options).await.expect("a database");
         let kind = BucketKind::Directory { path: directory.path().join("bucket"), shared: false };

@@ -270,6 +270,7 @@ async fn open(url: DatabaseUrl, ahead: i64) -> Db {
         clock_offset_micros: ahead,
         ca_certificates: Vec::new(),
         answer_within: roadstead_db::Options::ANSWER,
+        alone: true,
     };
     Db::open(options).await.expect("the database opens")
 }

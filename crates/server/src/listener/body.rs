@@ -64,23 +64,25 @@ impl Body for RequestBody {
 /// The largest piece of an answer that is given to HTTP/2 at once: each one that is taken is a sign of life.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// HTTP/1 sends what it has when a body pauses. So much is in the processor's cache still; hyper by itself would gather as much as the largest
-/// piece that it reads ([`super::BUFFER_BYTES`]).
-const GATHERED_BYTES: usize = 256 << 10;
+/// HTTP/1 sends what it has when a body pauses: after so much, which the processor's cache still has, and until less of it is left. hyper by itself
+/// would gather as much as the largest piece that it reads ([`super::BUFFER_BYTES`]), also for a client that takes nothing.
+const GATHERED_BYTES: u64 = 256 << 10;
 
 /// The body of an answer; keeps its connection busy and tells it whose turn it is.
 pub struct Reply<B> {
     body: B,
     /// What was got from the body and not given yet.
     rest: Bytes,
-    /// Bytes that were given since the last pause.
-    gathered: usize,
+    /// Bytes that were got so far.
+    given: u64,
+    /// What the connection had written when it began.
+    written_before: u64,
     begun: Begun,
 }
 
 impl<B> Reply<B> {
     pub(super) fn new(body: B, begun: Begun) -> Self {
-        Self { body, rest: Bytes::new(), gathered: 0, begun }
+        Self { body, rest: Bytes::new(), given: 0, written_before: begun.written(), begun }
     }
 
     fn next_piece(&mut self) -> Bytes {
@@ -99,17 +101,17 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.next_piece()))));
         }
-        if this.gathered >= GATHERED_BYTES && !this.begun.is_http2() {
-            this.gathered = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        let waiting = this.given.saturating_sub(this.begun.written() - this.written_before);
+        if waiting >= GATHERED_BYTES && !this.begun.is_http2() {
+            let enough = this.written_before + this.given - GATHERED_BYTES;
+            ready!(this.begun.poll_written(enough, context));
         }
         match ready!(Pin::new(&mut this.body).poll_frame(context)) {
             None => this.begun.poll_taken(context).map(|()| None),
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             Some(Ok(frame)) => Poll::Ready(Some(Ok(match frame.into_data() {
                 Ok(data) => {
-                    this.gathered += data.len();
+                    this.given += data.len() as u64;
                     this.rest = data;
                     Frame::data(this.next_piece())
                 }
@@ -125,5 +127,55 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reply<B> {
     fn size_hint(&self) -> SizeHint {
         // Asked for before the first piece is given.
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::task::{ArcWake, waker};
+
+    use super::super::flow::Flow;
+    use super::*;
+
+    /// Always has more.
+    struct Endless;
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 100_000])))))
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl ArcWake for Woken {
+        fn wake_by_ref(woken: &Arc<Self>) {
+            woken.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_has_little_waiting_for_it() {
+        let flow = Flow::new();
+        let mut reply = Reply::new(Endless, flow.begin());
+        let woken = Arc::new(Woken::default());
+        let waker = waker(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let mut pieces =
+            || std::iter::from_fn(|| Pin::new(&mut reply).poll_frame(&mut context).is_ready().then_some(())).count();
+        assert_eq!(pieces(), 3);
+        assert_eq!((pieces(), woken.0.load(Ordering::Relaxed)), (0, 0), "it only waits");
+        flow.wrote(150_000);
+        assert_eq!((woken.0.load(Ordering::Relaxed), pieces()), (1, 2));
+        flow.wrote(100);
+        assert_eq!(pieces(), 0, "too little of it was taken");
     }
 }

@@ -25,6 +25,10 @@ pub(super) struct Flow {
     born: Instant,
     /// Bytes written in this turn.
     turn: AtomicUsize,
+    /// Bytes written in all.
+    written: AtomicU64,
+    /// Of who waits for that to grow.
+    writing: AtomicWaker,
     begun: AtomicU64,
     running: AtomicUsize,
     http2: AtomicBool,
@@ -61,6 +65,8 @@ impl Flow {
         Arc::new(Self {
             born: Instant::now(),
             turn: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            writing: AtomicWaker::new(),
             begun: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
@@ -92,6 +98,8 @@ impl Flow {
     /// So many bytes were written.
     pub(super) fn wrote(&self, bytes: usize) {
         self.turn.fetch_add(bytes, Relaxed);
+        self.written.fetch_add(bytes as u64, AcqRel);
+        self.writing.wake();
     }
 
     /// Nothing more is written in this turn.
@@ -174,6 +182,17 @@ impl Flow {
 }
 
 impl Begun {
+    /// Bytes that its connection has written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.flow.written.load(Acquire)
+    }
+
+    /// Waits until more than so many are written.
+    pub(super) fn poll_written(&self, bytes: u64, context: &mut Context<'_>) -> Poll<()> {
+        self.flow.writing.register(context.waker());
+        if self.written() > bytes { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// A piece of the answer as it is given to the protocol; it is known when the client has taken it. HTTP/1 has the
     /// clock of its socket.
     pub(super) fn give(&self, bytes: Bytes) -> Bytes {

@@ -26,16 +26,19 @@ struct Shared {
 
 struct Gathered {
     bytes: Vec<u8>,
+    /// Nobody comes to write what is gathered.
+    at_once: bool,
     out: Box<dyn Write + Send>,
 }
 
 impl Lines {
     /// To `out`, and a thread that writes what was gathered. Without such a thread each line is written at once.
     pub(super) fn to(out: impl Write + Send + 'static) -> Self {
-        let gathered = Mutex::new(Gathered { bytes: Vec::new(), out: Box::new(out) });
+        let gathered = Mutex::new(Gathered { bytes: Vec::new(), at_once: false, out: Box::new(out) });
         let lines = Self(Arc::new(Shared { gathered, some: Condvar::new() }));
         let (thread, writer) = (thread::Builder::new().name("log".to_owned()), lines.clone());
         if let Err(error) = thread.spawn(move || writer.write_gathered()) {
+            lines.end();
             lines.put(format!("no thread for the log, which is slower now: {error}\n").as_bytes());
         }
         lines
@@ -46,7 +49,7 @@ impl Lines {
         let mut gathered = self.lock();
         let first = gathered.bytes.is_empty();
         gathered.bytes.extend_from_slice(line);
-        if gathered.bytes.len() >= GATHERED_BYTES {
+        if gathered.at_once || gathered.bytes.len() >= GATHERED_BYTES {
             gathered.write();
         } else if first {
             drop(gathered);
@@ -61,9 +64,11 @@ impl Lines {
         let _ = gathered.out.write_all(line);
     }
 
-    /// Writes what is gathered.
-    pub(super) fn flush(&self) {
-        self.lock().write();
+    /// Writes what is gathered, and each further line at once: the program ends.
+    pub(super) fn end(&self) {
+        let mut gathered = self.lock();
+        gathered.at_once = true;
+        gathered.write();
     }
 
     fn write_gathered(&self) {
@@ -72,7 +77,7 @@ impl Lines {
             let some = self.0.some.wait_while(gathered, |gathered| gathered.bytes.is_empty());
             drop(some.unwrap_or_else(PoisonError::into_inner));
             thread::sleep(GATHERING);
-            self.flush();
+            self.lock().write();
         }
     }
 
@@ -134,6 +139,16 @@ mod tests {
         lines.gather(b"two\n");
         lines.put(b"three\n");
         assert_eq!(*page.0.lock().expect("a page"), b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn at_the_end_nothing_is_left_behind() {
+        let page = Page::default();
+        let lines = Lines::to(page.clone());
+        lines.gather(b"one\n");
+        lines.end();
+        lines.gather(b"two\n");
+        assert_eq!(*page.0.lock().expect("a page"), b"one\ntwo\n");
     }
 
     #[test]

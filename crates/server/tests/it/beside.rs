@@ -45,6 +45,7 @@ impl Beside {
             clock_offset_micros: 0,
             ca_certificates: Vec::new(),
             answer_within: Options::ANSWER,
+            alone: false,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let db = runtime.block_on(Db::open(options)).unwrap();
