@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use http_body::{Frame, SizeHint};
 use roadstead_blobs::BlobError;
 use roadstead_http_oci::Body;
@@ -14,6 +14,10 @@ use tokio::time::Instant;
 
 use crate::logs::{Line, Logs};
 use crate::metrics::{Metrics, method_label, route_label};
+
+/// So much of a method and a path goes into the log.
+const METHOD_BYTES: usize = 32;
+const PATH_BYTES: usize = 1024;
 
 /// What is known of a request so far. It is told when this is dropped: after the answer, or when the client has left.
 pub(super) struct Exchange {
@@ -30,8 +34,9 @@ pub(super) struct Exchange {
 struct Told {
     logs: Logs,
     id: Arc<str>,
-    method: Method,
-    uri: Uri,
+    method: String,
+    /// A copy: the address shares its memory with all that was read along with it.
+    path: String,
     remote: IpAddr,
     key: Option<String>,
     failure: Option<String>,
@@ -45,14 +50,14 @@ impl Exchange {
         request: &Request<B>,
         remote: IpAddr,
     ) -> Self {
-        let (method, uri) = (request.method(), request.uri());
-        let route = route_label(uri.path());
+        let (method, path) = (request.method(), request.uri().path());
+        let route = route_label(path);
         metrics.begin(route);
         let told = |logs: &Logs| Told {
             logs: logs.clone(),
             id: Arc::clone(id),
-            method: method.clone(),
-            uri: uri.clone(),
+            method: cut(method.as_str(), METHOD_BYTES),
+            path: cut(path, PATH_BYTES),
             remote,
             key: None,
             failure: None,
@@ -88,8 +93,8 @@ impl Drop for Exchange {
         let failure = told.failure.as_deref().or((self.status == 0).then_some("the client left before the answer"));
         let line = Line {
             request: &told.id,
-            method: told.method.as_str(),
-            path: told.uri.path(),
+            method: &told.method,
+            path: &told.path,
             status: self.status,
             bytes: self.bytes,
             took: duration,
@@ -99,6 +104,11 @@ impl Drop for Exchange {
         };
         line.log(&told.logs);
     }
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    let whole = text.len() <= bytes;
+    if whole { text.to_owned() } else { format!("{}...", &text[..text.floor_char_boundary(bytes)]) }
 }
 
 /// The body of an answer that counts what is taken from it.
@@ -132,5 +142,17 @@ impl http_body::Body for Recorded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_has_an_end() {
+        assert_eq!(cut("GET", 3), "GET");
+        assert_eq!(cut("GETS", 3), "GET...");
+        assert_eq!(cut("aé", 2), "a...");
     }
 }
