@@ -279,7 +279,7 @@ mod tests {
             "dead" => Some(KeyFacts { living: false, administrator: true }),
             _ => None,
         };
-        Facts { registry: (registry != "absent").then_some(there), repository: None, key }
+        Facts { registry: (registry != "absent").then_some(there), repository: None, key, now: 0 }
     }
 
     fn caller(who: &str, with: &str) -> Caller {

@@ -14,6 +14,8 @@ use crate::{
 pub struct Bucket {
     pub(crate) storage: Storage,
     keys: KeySource,
+    pub(crate) small_bytes: usize,
+    pub(crate) budget: MemoryBudget,
 }
 
 /// A bucket that this process holds, where only one may.
@@ -33,15 +35,17 @@ impl Bucket {
     /// ([`Bucket::check`] does that). [`BlobError::Refused`] says in words what the operator has to change.
     pub async fn open(options: BucketOptions, budget: MemoryBudget) -> Result<Self, BlobError> {
         let keys = options.keys.clone();
+        let small_bytes = options.small_bytes;
         let storage = match &options.kind {
             BucketKind::Directory { path, shared } => Storage::Directory(Arc::new(
-                Directory::open(path.clone(), *shared, options.reserve_bytes, options.keys.clone(), budget).await?,
+                Directory::open(path.clone(), *shared, options.reserve_bytes, options.keys.clone(), budget.clone())
+                    .await?,
             )),
             BucketKind::S3(_) | BucketKind::Gcs(_) | BucketKind::Azure(_) => {
-                Storage::Objects(Arc::new(Objects::open(&options, budget)?))
+                Storage::Objects(Arc::new(Objects::open(&options, budget.clone())?))
             }
         };
-        Ok(Self { storage, keys })
+        Ok(Self { storage, keys, small_bytes, budget })
     }
 
     /// Tries all that a running service needs: writes, reads, ranges, a resumed upload, a presigned address fetched by a
@@ -131,13 +135,23 @@ impl Bucket {
         }
     }
 
+    /// Whether so many more bytes leave what must stay free of a directory's disk ([`BucketOptions::reserve_bytes`]).
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        match &self.storage {
+            Storage::Directory(directory) => directory.has_room(bytes),
+            Storage::Objects(_) => true,
+        }
+    }
+
+    /// Whether an upload of so many bytes is small: it becomes no object.
+    pub fn is_small(&self, bytes: u64) -> bool {
+        self.small_bytes > 0 && bytes <= self.small_bytes as u64
+    }
+
     /// Goes on with an upload at the offset of its newest saved state. `remaining` is how many bytes the request says
     /// will follow, if it says so. [`BlobError::Missing`]: what was stored cannot be continued, the client begins again.
     pub async fn append(&self, state: UploadState, remaining: Option<u64>) -> Result<Appender, BlobError> {
-        match &self.storage {
-            Storage::Directory(directory) => Appender::directory(directory, state, remaining).await,
-            Storage::Objects(objects) => Appender::objects(objects, state, remaining).await,
-        }
+        Appender::open(self, state, remaining).await
     }
 
     /// Lets go of what was stored beyond `state` of an upload, whose row says so already and which is claimed: on a full disk
@@ -145,7 +159,7 @@ impl Bucket {
     pub async fn cut_back(&self, state: &UploadState) -> Result<(), BlobError> {
         match &self.storage {
             Storage::Directory(directory) if !directory.is_shared() => {
-                directory.cut_back(&state.key, state.offset).await
+                directory.cut_back(&state.key, state.in_bucket()).await
             }
             Storage::Directory(_) | Storage::Objects(_) => Ok(()),
         }

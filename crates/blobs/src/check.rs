@@ -65,9 +65,10 @@ impl Trial<'_> {
             FinishError::Blob(error) => words("finishing an upload", &error),
             FinishError::Mismatch { .. } => refused("finishing an upload: it was hashed to something else than it is"),
         })?;
-        self.read(&finished.key, size).await?;
-        bucket.delete(&finished.key).await.map_err(|error| words("deleting an object", &error))?;
-        match bucket.size(&finished.key).await {
+        let key = finished.key().ok_or_else(|| refused("finishing an upload: it is no object"))?;
+        self.read(key, size).await?;
+        bucket.delete(key).await.map_err(|error| words("deleting an object", &error))?;
+        match bucket.size(key).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(refused("deleting an object: it is still there afterwards")),
             Err(error) => Err(words("looking for a deleted object", &error)),

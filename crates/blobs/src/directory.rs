@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfs};
 
 pub use self::durable::sync_way_to;
 use self::{direct::Direct, durable::Folders, read::ReadAhead, turns::Turns};
@@ -150,11 +150,16 @@ impl Directory {
         .await
     }
 
-    /// Whether so many more bytes leave what must stay free of the file's disk.
-    fn has_room(&self, file: &File, bytes: u64) -> Result<bool, BlobError> {
-        let disk = rustix::fs::fstatvfs(file)?;
+    /// Whether so many more bytes leave what must stay free of the disk. One that several nodes share has no database on it.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.shared || self.leaves_room(rustix::fs::statvfs(&self.root), bytes)
+    }
+
+    /// The same of a disk that was asked. One that can't say (some network ones) says no room when it has none.
+    fn leaves_room(&self, disk: rustix::io::Result<StatVfs>, bytes: u64) -> bool {
+        let Ok(disk) = disk else { return true };
         let reserve = self.reserve_bytes.min(disk.f_blocks.saturating_mul(disk.f_frsize) / 16);
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= reserve.saturating_add(bytes))
+        disk.f_bavail.saturating_mul(disk.f_frsize) >= reserve.saturating_add(bytes)
     }
 
     pub(crate) async fn put_small(

@@ -8,6 +8,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | `bucket`, `appender` | the public face, over both kinds of bucket |
+//! | `held` | uploads that are small: their bytes never come to a bucket |
 //! | `directory` | files: positioned writes, durability, inline reads from the page cache |
 //! | `objects` | S3, Google Cloud Storage, Azure: parts, tails, presigned addresses |
 //! | `state`, `hashing` | what is remembered of an upload |
@@ -23,12 +24,13 @@ mod check;
 mod directory;
 mod error;
 mod hashing;
+mod held;
 mod key;
 mod objects;
 mod options;
 mod state;
 
-pub use appender::{Appender, Finished};
+pub use appender::{Appender, Finished, Stored};
 pub use body::ByteBody;
 pub use bucket::{Bucket, Hold};
 pub use budget::{MemoryBudget, MemoryShare, MemoryUse};

@@ -10,6 +10,9 @@ pub(crate) const PART_BYTES: u64 = 16 << 20;
 /// What uploads leave free of a disk unless configured, in bytes.
 const RESERVE_BYTES: u64 = 64 << 20;
 
+/// Up to how many bytes a blob is small unless configured: nearly all configs of images are.
+const SMALL_BYTES: usize = 16 << 10;
+
 /// A bucket and how to use it. [`BucketOptions::new`] gives the defaults.
 #[derive(Clone)]
 pub struct BucketOptions {
@@ -27,6 +30,9 @@ pub struct BucketOptions {
     /// Directory: uploads leave so many bytes of the disk free, but never more than a sixteenth of it. What else has to be written there
     /// (a database) goes on when uploads have no room any more. Default: 64 MiB.
     pub reserve_bytes: u64,
+    /// Blobs of up to so many bytes are no objects: their bytes are given to the caller, who keeps them ([`crate::Stored::Bytes`]).
+    /// 0: all are objects. Default: 16 KiB.
+    pub small_bytes: usize,
     /// Proxy for requests to the object store, such as `http://proxy:3128`.
     pub proxy: Option<String>,
     /// More certificate authorities to trust, PEM, may be empty.
@@ -45,6 +51,7 @@ impl BucketOptions {
             part_bytes: PART_BYTES,
             part_timeout: Duration::from_secs(40),
             reserve_bytes: RESERVE_BYTES,
+            small_bytes: SMALL_BYTES,
             proxy: None,
             ca_certificates: Vec::new(),
             keys: KeySource::default(),

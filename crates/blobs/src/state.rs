@@ -1,18 +1,21 @@
 //! All that must be remembered of an upload between two requests, as text for its row in the database.
 
+use bytes::Bytes;
 use roadstead_model::{Algorithm, digest::hex};
 use serde::{Deserialize, Serialize};
 
 use crate::{BlobError, hashing::Hashes, key};
 
-/// Number of the text form. It changes when an older program could no longer read what a newer one writes.
-const FORMAT: u32 = 1;
+/// Number of the text form. It changes when an older program could no longer read what a newer one writes. 1 had no `held`.
+const FORMAT: u32 = 2;
 
 /// An upload as far as its bytes are durable. Whoever holds the newest state may go on, on any node.
 #[derive(Clone, Debug)]
 pub struct UploadState {
     pub(crate) key: String,
     pub(crate) offset: u64,
+    /// All bytes of a small upload: nothing of it is in the bucket.
+    pub(crate) held: Bytes,
     pub(crate) announced: Option<Algorithm>,
     /// `None`: saved by a program whose form is unknown, to be made again from the stored bytes.
     pub(crate) hashes: Option<Hashes>,
@@ -55,6 +58,8 @@ struct Saved {
     format: u32,
     key: String,
     offset: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    held: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     announced: Option<String>,
     midstates: Vec<String>,
@@ -80,6 +85,7 @@ impl UploadState {
         Self {
             key,
             offset: 0,
+            held: Bytes::new(),
             announced,
             hashes: Some(Hashes::new(announced)),
             multipart: None,
@@ -118,6 +124,11 @@ impl UploadState {
         self.offset
     }
 
+    /// How many bytes of the upload are in the bucket.
+    pub(crate) fn in_bucket(&self) -> u64 {
+        if self.held.is_empty() { self.offset } else { 0 }
+    }
+
     /// The key that was fixed when the upload began.
     pub fn key(&self) -> &str {
         &self.key
@@ -126,7 +137,7 @@ impl UploadState {
     /// Tells the algorithm of the digest before the first byte came, so that the bytes need not be read again at the
     /// end. Later than that it has no effect.
     pub fn announce(&mut self, algorithm: Algorithm) {
-        if self.offset == 0 {
+        if self.in_bucket() == 0 {
             self.announced = Some(algorithm);
             self.hashes = Some(Hashes::new(self.announced));
         }
@@ -144,6 +155,7 @@ impl UploadState {
             format: FORMAT,
             key: self.key.clone(),
             offset: self.offset,
+            held: hex(&self.held),
             announced: self.announced.map(|algorithm| algorithm.name().to_owned()),
             midstates: self.hashes.iter().flat_map(Hashes::save).map(|state| hex(&state)).collect(),
             multipart: self.multipart.clone(),
@@ -160,15 +172,20 @@ impl UploadState {
     pub fn from_text(text: &str) -> Result<Self, BlobError> {
         let broken = |what: String| BlobError::Internal(format!("saved upload state: {what}"));
         let saved: Saved = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-        if saved.format != FORMAT {
+        if !(1..=FORMAT).contains(&saved.format) {
             return Err(broken(format!("format {} is not known to this program", saved.format)));
         }
         let announced = saved.announced.map(|name| name.parse()).transpose();
         let announced = announced.map_err(|_| broken("unknown digest algorithm".to_owned()))?;
+        let held = Bytes::from(unhex(&saved.held));
+        if !saved.held.is_empty() && held.len() as u64 != saved.offset {
+            return Err(broken(format!("{} bytes are held of {}", held.len(), saved.offset)));
+        }
         let midstates: Vec<Vec<u8>> = saved.midstates.iter().map(|text| unhex(text)).collect();
         Ok(Self {
             key: saved.key,
             offset: saved.offset,
+            held,
             announced,
             hashes: Hashes::load(midstates.iter().map(Vec::as_slice), announced),
             multipart: saved.multipart,
@@ -181,7 +198,7 @@ impl UploadState {
     }
 }
 
-/// The bytes of hexadecimal digits; nothing for anything else, which no hasher takes for a midstate.
+/// The bytes of hexadecimal digits; nothing for anything else, which no hasher takes for a midstate and no offset fits.
 fn unhex(text: &str) -> Vec<u8> {
     let digit = |letter: u8| (letter as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
@@ -232,7 +249,7 @@ mod tests {
         let mut value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         value["midstates"] = serde_json::json!(["ff00"]);
         assert!(UploadState::from_text(&value.to_string()).expect("readable").hashes.is_none());
-        value["format"] = serde_json::json!(2);
+        value["format"] = serde_json::json!(FORMAT + 1);
         assert!(matches!(UploadState::from_text(&value.to_string()), Err(BlobError::Internal(_))));
     }
 }

@@ -4,52 +4,53 @@ use roadstead_model::Digest;
 
 use crate::{Db, DbError, Tx, Value, event, params};
 
-/// A blob that is visible in a repository.
-#[derive(Clone, Debug)]
-pub struct Blob {
-    /// Its row.
-    pub id: i64,
-    /// Bytes.
-    pub size: i64,
-    /// Row of its bucket.
-    pub bucket: i64,
-    /// Key of its object.
-    pub key: String,
+/// Where the bytes of a new blob are.
+#[derive(Clone, Copy, Debug)]
+pub enum Stored<'a> {
+    /// In its bucket, as the object of this key.
+    Object(&'a str),
+    /// Here: they are few, and come into its row.
+    Bytes(&'a [u8]),
 }
 
-/// The blob of a bucket, made from a freshly stored object when there is none. True: the object `key` is now the blob's;
-/// false: the bytes were there already under another key.
+/// The blob of a bucket, made when there is none. An object that is not the blob's, because its bytes were there already, is put on the
+/// removal list.
 pub async fn find_or_make(
     tx: &mut Tx<'_>,
     bucket: i64,
     digest: &Digest,
     size: i64,
-    key: &str,
-) -> Result<(i64, bool), DbError> {
-    let stored = digest.to_stored();
+    stored: Stored<'_>,
+) -> Result<i64, DbError> {
+    let (key, body) = match stored {
+        Stored::Object(key) => (key, None),
+        Stored::Bytes(bytes) => ("", Some(bytes)),
+    };
+    let digest = digest.to_stored();
     let made = tx
         .query_opt(
-            "INSERT INTO blob (bucket, digest, size, object_key, created) VALUES ($1, $2, $3, $4, {now})
+            "INSERT INTO blob (bucket, digest, size, object_key, body, created) VALUES ($1, $2, $3, $4, $5, {now})
              ON CONFLICT (bucket, digest) DO NOTHING RETURNING id",
-            params![bucket, &stored, size, key],
+            params![bucket, &digest, size, key, body],
             |row| row.get(0),
         )
         .await?;
     if let Some(id) = made {
-        return Ok((id, true));
+        return Ok(id);
     }
     let found = tx
         .query_opt(
             "SELECT id, object_key FROM blob WHERE bucket = $1 AND digest = $2",
-            params![bucket, &stored],
+            params![bucket, &digest],
             |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
         )
         .await?;
     // The collector may have taken the other one away in this moment.
-    match found {
-        Some((id, found_key)) => Ok((id, found_key == key)),
-        None => Err(tx.again()),
+    let Some((id, found_key)) = found else { return Err(tx.again()) };
+    if !key.is_empty() && found_key != key {
+        remove_object(tx, bucket, key, 0).await?;
     }
+    Ok(id)
 }
 
 /// Lets a repository see a blob, and puts its review off by `grace` microseconds.

@@ -97,7 +97,7 @@ pub async fn due_blobs(db: &Db, limit: i64) -> Result<Vec<(i64, i64)>, DbError> 
     .await
 }
 
-/// Deletes a blob that no repository sees, and has its object removed after `recovery` microseconds.
+/// Deletes a blob that no repository sees, and has its object, if it has one, removed after `recovery` microseconds.
 /// [`DbError::ForeignKey`]: a repository sees it (then [`strike_blob`]).
 pub async fn collect_blob(tx: &mut Tx<'_>, blob: i64, due: i64, recovery: i64) -> Result<(), DbError> {
     let mine = tx
@@ -115,6 +115,8 @@ pub async fn collect_blob(tx: &mut Tx<'_>, blob: i64, due: i64, recovery: i64) -
         .await?;
     tx.execute("DELETE FROM blob_review WHERE blob = $1", params![blob]).await?;
     match gone {
+        // Its bytes were in its row.
+        Some((_, key)) if key.is_empty() => Ok(()),
         Some((bucket, key)) => crate::blob::remove_object(tx, bucket, &key, recovery).await,
         None => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! What happened: the outbox of events, the audit log, and the changes of usage; each written in the transaction of its change.
 
-use crate::{Db, DbError, Tx, params};
+use crate::{Db, DbError, Engine, Tx, params};
 
 /// Records an event for webhooks, replication and scans to come.
 pub async fn record(
@@ -48,7 +48,10 @@ pub async fn newest_audited(db: &Db, limit: i64) -> Result<Vec<Audited>, DbError
     .await
 }
 
-/// Adds to (or takes from) what a registry uses.
+const ADD_USAGE: &str = "UPDATE usage SET repositories = repositories + $2, artifacts = artifacts + $3, bytes = bytes + $4 WHERE registry = $1";
+
+/// Adds to (or takes from) what a registry uses. Where many write at once they don't wait for one another's row: each appends one
+/// that is folded later.
 pub async fn change_usage(
     tx: &mut Tx<'_>,
     registry: i64,
@@ -56,12 +59,12 @@ pub async fn change_usage(
     artifacts: i64,
     bytes: i64,
 ) -> Result<(), DbError> {
-    tx.execute(
-        "INSERT INTO usage_change (registry, repositories, artifacts, bytes) VALUES ($1, $2, $3, $4)",
-        params![registry, repositories, artifacts, bytes],
-    )
-    .await
-    .map(drop)
+    const APPEND: &str = "INSERT INTO usage_change (registry, repositories, artifacts, bytes) VALUES ($1, $2, $3, $4)";
+    let statement = match tx.engine() {
+        Engine::Sqlite => ADD_USAGE,
+        Engine::Postgres => APPEND,
+    };
+    tx.execute(statement, params![registry, repositories, artifacts, bytes]).await.map(drop)
 }
 
 /// Folds up to `limit` usage changes into `usage`; how many it took.
@@ -82,11 +85,7 @@ pub async fn fold_usage(tx: &mut Tx<'_>, limit: i64) -> Result<usize, DbError> {
         tx.execute("DELETE FROM usage_change WHERE id = $1", params![*id]).await?;
     }
     for (registry, (repositories, artifacts, bytes)) in sums {
-        tx.execute(
-            "UPDATE usage SET repositories = repositories + $2, artifacts = artifacts + $3, bytes = bytes + $4 WHERE registry = $1",
-            params![registry, repositories, artifacts, bytes],
-        )
-        .await?;
+        tx.execute(ADD_USAGE, params![registry, repositories, artifacts, bytes]).await?;
     }
     Ok(rows.len())
 }

@@ -11,6 +11,8 @@ pub struct Facts {
     pub repository: Option<i64>,
     /// The access key that the request came with, if it came with one.
     pub key: Option<KeyFacts>,
+    /// When that was so, by the database's clock, microseconds.
+    pub now: i64,
 }
 
 /// A living registry.
@@ -108,7 +110,7 @@ impl Stored {
             living: !key.revoked && key.expires.is_none_or(|expires| expires > now),
             administrator: key.administrator,
         });
-        Facts { registry: self.registry.clone(), repository: self.repository, key }
+        Facts { registry: self.registry.clone(), repository: self.repository, key, now }
     }
 }
 

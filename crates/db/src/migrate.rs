@@ -25,7 +25,7 @@ pub const PROGRAM: i64 = match MIGRATIONS.last() {
 
 /// The oldest program that can work with a database at this program's schema: raise it together with a step that takes
 /// something away (one release after the last program that used it).
-pub const OLDEST_PROGRAM: i64 = 1;
+pub const OLDEST_PROGRAM: i64 = 2;
 
 /// What a program knows of schemas, and does with them; others than its two are for tests.
 #[derive(Clone, Copy)]

@@ -6,7 +6,11 @@
 use crate::migrate::Migration;
 
 /// All steps, oldest first.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: FIRST }];
+pub(crate) const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, sql: FIRST }, Migration { version: 2, sql: SMALL_BLOBS }];
+
+/// `body`: the bytes themselves, where they are few. Then there is no object, and `object_key` is empty.
+const SMALL_BLOBS: &str = "ALTER TABLE blob ADD COLUMN body {bytes};";
 
 const FIRST: &str = r#"
 -- Tenants and places ------------------------------------------------------------------------------------------------
@@ -56,7 +60,7 @@ CREATE TABLE registry (
 CREATE INDEX registry_catalog ON registry ((name || '/'));
 CREATE INDEX registry_project ON registry (project, name);
 CREATE INDEX registry_deletion ON registry (deletion) WHERE deletion IS NOT NULL;
--- Made when an upload begins (an upload needs an owner); listed only once it has an artifact.
+-- Made with the first that is sent to an upload (which needs an owner); listed only once it has an artifact.
 CREATE TABLE repository (
     id {id},
     registry BIGINT NOT NULL REFERENCES registry,
@@ -101,9 +105,10 @@ CREATE TABLE registry_blob (
     blob BIGINT NOT NULL REFERENCES blob,
     repositories BIGINT NOT NULL,
     PRIMARY KEY (registry, blob)
-);
+){by_key};
 CREATE INDEX registry_blob_blob ON registry_blob (blob);
--- `state` is the text of the blobs crate. `ending`: what it stored is being taken away. A finished upload stays some minutes so that a repeated PUT is 201 again (protocol.md D19b).
+-- Made with the first that is sent to an upload; until then its id says all. `state` is the text of the blobs crate. `ending`: what it stored is being taken
+-- away. One that is over stays a while so that a repeated PUT is 201 again (protocol.md D19b): `finished` is its blob's digest, or no byte if it became none.
 CREATE TABLE upload (
     id {name} PRIMARY KEY,
     repository BIGINT NOT NULL REFERENCES repository,
@@ -116,7 +121,7 @@ CREATE TABLE upload (
     begun BIGINT NOT NULL,
     touched BIGINT NOT NULL,
     finished {bytes}
-);
+){by_key};
 CREATE INDEX upload_touched ON upload (touched);
 CREATE INDEX upload_repository ON upload (repository);
 
@@ -239,7 +244,7 @@ CREATE TABLE audit (
     request_id TEXT
 );
 CREATE INDEX audit_at ON audit (at);
--- Appended by each change and folded into `usage` by a job: exact, and no hot row that all pushes wait for. A reader adds both.
+-- On PostgreSQL appended by each change and folded into `usage` by a job: exact, and no hot row that all pushes wait for. A reader adds both.
 CREATE TABLE usage_change (
     id {id},
     registry BIGINT NOT NULL,

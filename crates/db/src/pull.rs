@@ -28,8 +28,8 @@ pub struct FoundBlob {
     pub size: i64,
     /// Row of its bucket.
     pub bucket: i64,
-    /// Key of its object.
-    pub key: String,
+    /// Key of its object; `None`: its bytes are in its row ([`blob_body`]).
+    pub key: Option<String>,
     /// Microseconds until the collector looks at it, if it is going to.
     pub review_in: Option<i64>,
 }
@@ -108,6 +108,11 @@ pub async fn manifest_body(db: &Db, manifest: i64) -> Result<Option<Vec<u8>>, Db
     db.query_opt("SELECT body FROM manifest WHERE id = $1", params![manifest], |row| row.get(0)).await
 }
 
+/// The bytes of a blob that lie in its row; `None`: it is gone.
+pub async fn blob_body(db: &Db, blob: i64) -> Result<Option<Vec<u8>>, DbError> {
+    db.query_opt("SELECT body FROM blob WHERE id = $1 AND body IS NOT NULL", params![blob], |row| row.get(0)).await
+}
+
 /// Facts and blob of a digest.
 pub async fn blob(
     db: &Db,
@@ -129,7 +134,8 @@ pub async fn blob(
             |row| {
                 let facts = Stored::from_row(row)?;
                 let Some(id) = row.get::<Option<i64>>(WIDTH)? else { return Ok((facts, None, None)) };
-                let (size, bucket, key) = (row.get(WIDTH + 1)?, row.get(WIDTH + 2)?, row.get(WIDTH + 3)?);
+                let (size, bucket, key) = (row.get(WIDTH + 1)?, row.get(WIDTH + 2)?, row.get::<String>(WIDTH + 3)?);
+                let key = Some(key).filter(|key| !key.is_empty());
                 let found = FoundBlob { id, size, bucket, key, review_in: None };
                 Ok((facts, Some(found), row.get::<Option<i64>>(WIDTH + 4)?))
             },

@@ -204,6 +204,8 @@ impl File {
             )));
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // What a savepoint would bring back is noted in memory: otherwise each transaction of more than 16 pages makes a file for it.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         // A checkpoint inside a commit would make that commit wait: see `checkpoint`.
         connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;

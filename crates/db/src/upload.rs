@@ -7,36 +7,80 @@ use roadstead_model::Digest;
 
 use crate::{Db, DbError, Tx, params};
 
-/// Begins an upload.
-pub async fn begin(tx: &mut Tx<'_>, id: &str, repository: i64, bucket: i64, state: &str) -> Result<(), DbError> {
-    tx.execute(
-        "INSERT INTO upload (id, repository, bucket, size, state, epoch, lease, ending, begun, touched)
-         VALUES ($1, $2, $3, 0, $4, 0, 0, $5, {now}, {now})",
-        params![id, repository, bucket, state, false],
-    )
-    .await
-    .map(drop)
+/// Makes the row of an upload that somebody sends to for the first time, and claims it. `None`: there is a row.
+pub async fn begin(
+    tx: &mut Tx<'_>,
+    id: &str,
+    repository: i64,
+    bucket: i64,
+    state: &str,
+    lease: i64,
+) -> Result<Option<Claim>, DbError> {
+    let epoch = tx
+        .query_opt(
+            "INSERT INTO upload (id, repository, bucket, size, state, epoch, lease, ending, begun, touched)
+             VALUES ($1, $2, $3, 0, $4, 1, {now} + $5, $6, {now}, {now}) ON CONFLICT (id) DO NOTHING RETURNING epoch",
+            params![id, repository, bucket, state, lease, false],
+            |row| row.get(0),
+        )
+        .await?;
+    Ok(epoch.map(|epoch| Claim { epoch, repository, size: 0, state: state.to_owned(), bucket }))
+}
+
+/// Makes the row of an upload that is over with the first that was sent to it: `blob` is what it became, if anything. False: there is
+/// a row.
+pub async fn begin_over(
+    tx: &mut Tx<'_>,
+    id: &str,
+    repository: i64,
+    bucket: i64,
+    blob: Option<(&Digest, i64)>,
+) -> Result<bool, DbError> {
+    let (finished, size) =
+        (blob.map_or_else(Vec::new, |(digest, _)| digest.to_stored()), blob.map_or(0, |(_, size)| size));
+    let made = tx
+        .execute(
+            "INSERT INTO upload (id, repository, bucket, size, state, epoch, lease, ending, begun, touched, finished)
+             VALUES ($1, $2, $3, $4, '', 1, 0, $5, {now}, {now}, $6) ON CONFLICT (id) DO NOTHING",
+            params![id, repository, bucket, size, false, finished],
+        )
+        .await?;
+    Ok(made == 1)
 }
 
 /// An upload as a status request sees it.
 #[derive(Clone, Debug)]
 pub struct Upload {
+    /// Row of its repository.
+    pub repository: i64,
     /// Bytes that are stored durably.
     pub size: i64,
     /// Microseconds for which a writer holds it still; 0 or less = nobody.
     pub leased: i64,
-    /// The digest it was finished with.
-    pub finished: Option<Digest>,
+    /// It is over, or is just being taken away.
+    pub over: Option<Over>,
 }
 
-/// Looks at an upload of a repository.
-pub async fn show(db: &Db, id: &str, repository: i64) -> Result<Option<Upload>, DbError> {
+/// What became of an upload that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A blob.
+    Blob(Digest),
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks at an upload. `repository`: only if it is of this one.
+pub async fn show(db: &Db, id: &str, repository: Option<i64>) -> Result<Option<Upload>, DbError> {
     db.query_opt(
-        "SELECT size, lease - {now}, finished FROM upload WHERE id = $1 AND repository = $2 AND ending = $3",
-        params![id, repository, false],
+        "SELECT size, lease - {now}, finished, repository, ending FROM upload
+         WHERE id = $1 AND (CAST($2 AS BIGINT) IS NULL OR repository = $2)",
+        params![id, repository],
         |row| {
-            let finished = row.get::<Option<Vec<u8>>>(2)?.and_then(|stored| Digest::from_stored(&stored));
-            Ok(Upload { size: row.get(0)?, leased: row.get(1)?, finished })
+            let over = row.get::<Option<Vec<u8>>>(2)?;
+            let over = over.map(|stored| Digest::from_stored(&stored).map_or(Over::Nothing, Over::Blob));
+            let over = over.or(row.get::<bool>(4)?.then_some(Over::Nothing));
+            Ok(Upload { repository: row.get(3)?, size: row.get(0)?, leased: row.get(1)?, over })
         },
     )
     .await
@@ -45,8 +89,10 @@ pub async fn show(db: &Db, id: &str, repository: i64) -> Result<Option<Upload>, 
 /// The right to write to an upload until the lease ends.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// Goes up with each claim.
+    /// Goes up with each claim, from 1.
     pub epoch: i64,
+    /// Row of its repository.
+    pub repository: i64,
     /// Bytes that are stored durably.
     pub size: i64,
     /// Text of the blobs crate.
@@ -67,11 +113,12 @@ pub enum Purpose {
 }
 
 /// Claims an upload that nobody is writing to. `None`: there is none, it is over, or somebody holds it. `alone`: this
-/// process is the only one and knows that it does not write, so a lease is left over and counts for nothing.
+/// process is the only one and knows that it does not write, so a lease is left over and counts for nothing. `repository`: only if it is
+/// of this one.
 pub async fn claim(
     tx: &mut Tx<'_>,
     id: &str,
-    repository: i64,
+    repository: Option<i64>,
     purpose: Purpose,
     lease: i64,
     alone: bool,
@@ -82,12 +129,12 @@ pub async fn claim(
     };
     tx.query_opt(
         "UPDATE upload SET epoch = epoch + 1, lease = {now} + $3, touched = {now}
-         WHERE id = $1 AND repository = $2 AND finished IS NULL AND (lease <= {now} OR CAST($4 AS BOOLEAN))
+         WHERE id = $1 AND (CAST($2 AS BIGINT) IS NULL OR repository = $2) AND finished IS NULL AND (lease <= {now} OR CAST($4 AS BOOLEAN))
          AND (NOT ending OR CAST($5 AS BOOLEAN))
          AND (CAST($6 AS BIGINT) IS NULL OR ending OR touched < {now} - CAST($6 AS BIGINT))
-         RETURNING epoch, size, state, bucket",
+         RETURNING epoch, size, state, bucket, repository",
         params![id, repository, lease, alone, purpose != Purpose::Write, life],
-        |row| Ok(Claim { epoch: row.get(0)?, size: row.get(1)?, state: row.get(2)?, bucket: row.get(3)? }),
+        |row| Ok(Claim { epoch: row.get(0)?, repository: row.get(4)?, size: row.get(1)?, state: row.get(2)?, bucket: row.get(3)? }),
     )
     .await
 }
@@ -130,7 +177,7 @@ pub async fn release(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<(), DbErro
         .map(drop)
 }
 
-/// Marks an upload as finished; it stays some minutes so that a repeated PUT is answered the same. False: the claim is lost.
+/// Marks an upload as finished; it stays a while so that a repeated PUT is answered the same. False: the claim is lost.
 pub async fn finish(tx: &mut Tx<'_>, id: &str, epoch: i64, digest: &Digest, size: i64) -> Result<bool, DbError> {
     let finished = tx
         .execute(
@@ -154,7 +201,19 @@ pub async fn begin_end(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, Db
     Ok(begun == 1)
 }
 
-/// Ends an upload for good; its row's claim must be held.
+/// Marks an upload as over without a blob; it stays a while, so that its id does not come back to life. False: the claim is lost.
+pub async fn end(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError> {
+    let ended = tx
+        .execute(
+            "UPDATE upload SET finished = $3, size = 0, state = '', lease = 0, ending = $4, touched = {now}
+             WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+            params![id, epoch, Vec::<u8>::new(), false],
+        )
+        .await?;
+    Ok(ended == 1)
+}
+
+/// Forgets an upload that was left alone for so long that its id is good for nothing any more; its claim must be held.
 pub async fn remove(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError> {
     tx.execute("DELETE FROM upload WHERE id = $1 AND epoch = $2", params![id, epoch]).await.map(|rows| rows == 1)
 }
@@ -166,23 +225,23 @@ pub struct Idle {
     pub id: String,
     /// Row of its repository.
     pub repository: i64,
-    /// It was finished: nothing of it is in the bucket but the blob.
-    pub finished: bool,
+    /// Nothing of it is in the bucket but the blob that it became, if it became one.
+    pub over: bool,
 }
 
-/// Uploads that nobody touched for `life` microseconds, and finished ones older than `finished_life`; at most `limit`.
-pub async fn idle(db: &Db, life: i64, finished_life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
+/// Uploads that nobody touched for `life` microseconds, and those that are over for longer than `over_life`; at most `limit`.
+pub async fn idle(db: &Db, life: i64, over_life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
     db.list(
         "SELECT id, repository, finished IS NOT NULL FROM upload
          WHERE (finished IS NULL AND (ending OR touched < {now} - $1) AND lease <= {now}) OR (finished IS NOT NULL AND touched < {now} - $2)
          ORDER BY touched LIMIT $3",
-        params![life, finished_life, limit],
-        |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)?, finished: row.get(2)? }),
+        params![life, over_life, limit],
+        |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)?, over: row.get(2)? }),
     )
     .await
 }
 
-/// Forgets a finished upload.
-pub async fn forget_finished(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+/// Forgets an upload that is over.
+pub async fn forget_over(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     tx.execute("DELETE FROM upload WHERE id = $1 AND finished IS NOT NULL", params![id]).await.map(drop)
 }

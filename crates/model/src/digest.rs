@@ -35,11 +35,17 @@ impl Algorithm {
         }
     }
 
-    fn code(self) -> u8 {
+    /// A number for it that never changes and is never 0.
+    pub fn code(self) -> u8 {
         match self {
             Self::Sha256 => 1,
             Self::Sha512 => 2,
         }
+    }
+
+    /// The algorithm of a [`Self::code`].
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Sha256, Self::Sha512].into_iter().find(|algorithm| algorithm.code() == code)
     }
 }
 
@@ -116,7 +122,7 @@ impl Digest {
     /// Reads [`Digest::to_stored`] back; `None` for bytes that it never makes.
     pub fn from_stored(stored: &[u8]) -> Option<Self> {
         let (code, hash) = stored.split_first()?;
-        let algorithm = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.code() == *code)?;
+        let algorithm = Algorithm::from_code(*code)?;
         (hash.len() == algorithm.size()).then(|| Self::from_hash(algorithm, hash))
     }
 }

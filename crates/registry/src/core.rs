@@ -20,7 +20,7 @@ use roadstead_db::{
 use roadstead_model::Place;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Buckets, Error, Result, buckets::Known};
+use crate::{Buckets, Error, Result, TicketKey, buckets::Known};
 
 /// Settings of the core; times in microseconds.
 #[derive(Clone, Debug)]
@@ -41,8 +41,10 @@ pub struct Options {
     pub history_life: i64,
     /// Refuse image manifests whose config or layers are not in the repository.
     pub require_blobs: bool,
-    /// Bytes of manifests that are kept in memory.
-    pub manifest_cache: u64,
+    /// Signs the ids of uploads. All nodes of a region need the same.
+    pub ticket_key: TicketKey,
+    /// Bytes of manifests and small blobs that are kept in memory.
+    pub body_cache: u64,
 }
 
 const SECOND: i64 = 1_000_000;
@@ -59,7 +61,8 @@ impl Default for Options {
             event_life: 30 * DAY,
             history_life: 365 * DAY,
             require_blobs: false,
-            manifest_cache: 64 << 20,
+            ticket_key: TicketKey::default(),
+            body_cache: 64 << 20,
         }
     }
 }
@@ -72,12 +75,19 @@ struct Inner {
     db: Db,
     buckets: Known,
     options: Options,
-    /// Manifest bytes by row: they never change, so nothing ever has to be taken out but for room.
-    manifests: moka::sync::Cache<i64, Bytes, RandomState>,
+    /// They never change, and no row's number is given twice, so nothing ever has to be taken out but for room.
+    bodies: moka::sync::Cache<BodyOf, Bytes, RandomState>,
     /// Uploads that this process is writing to; a newer request of the same upload stops the older one.
     writers: Mutex<HashMap<String, Writing>>,
     /// Numbers the requests that write, so that it is known which is newer.
     requests: AtomicU64,
+}
+
+/// The row whose bytes lie in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum BodyOf {
+    Manifest(i64),
+    Blob(i64),
 }
 
 /// The request that writes to an upload.
@@ -97,15 +107,15 @@ impl Core {
     /// one of all these can't be reached.
     pub async fn open(db: Db, buckets: impl Into<Buckets>, options: Options) -> Result<Self> {
         let buckets = Known::open(&db, buckets.into()).await?;
-        let manifests = moka::sync::Cache::builder()
-            .max_capacity(options.manifest_cache)
+        let bodies = moka::sync::Cache::builder()
+            .max_capacity(options.body_cache)
             .weigher(|_, body: &Bytes| u32::try_from(body.len() + 256).unwrap_or(u32::MAX))
             .build_with_hasher(RandomState::default());
         Ok(Self(Arc::new(Inner {
             db,
             buckets,
             options,
-            manifests,
+            bodies,
             writers: Mutex::default(),
             requests: AtomicU64::new(0),
         })))
@@ -169,8 +179,8 @@ impl Core {
         self.0.buckets.of_row(row)
     }
 
-    pub(crate) fn manifests(&self) -> &moka::sync::Cache<i64, Bytes, RandomState> {
-        &self.0.manifests
+    pub(crate) fn bodies(&self) -> &moka::sync::Cache<BodyOf, Bytes, RandomState> {
+        &self.0.bodies
     }
 
     pub(crate) fn writers(&self) -> MutexGuard<'_, HashMap<String, Writing>> {

@@ -29,7 +29,7 @@ pub use self::{
     pull::{Blob, Download, Manifest},
     push::{ManifestPush, Pushed},
     referrers::ReferrersPage,
-    upload::{Body, BodyError, MountFrom, UploadStatus},
+    upload::{Body, BodyError, MountFrom, TicketKey, UploadStatus},
 };
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;

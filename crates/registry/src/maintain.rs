@@ -14,7 +14,7 @@ use roadstead_db::{
     upload::{self, Idle, Purpose},
 };
 
-use crate::{Core, Error, Result, upload::FINISHED_LIFE};
+use crate::{Core, Error, Result, upload::OVER_LIFE};
 
 /// How much of each kind one round takes.
 const BATCH: i64 = 100;
@@ -144,11 +144,11 @@ impl Core {
     }
 
     async fn end_uploads(&self) -> Result<usize> {
-        let idle = upload::idle(self.db(), self.options().upload_life, FINISHED_LIFE, BATCH).await?;
-        let (finished, unfinished): (Vec<_>, Vec<_>) = idle.into_iter().partition(|upload| upload.finished);
-        let forgotten = finished.len();
+        let idle = upload::idle(self.db(), self.options().upload_life, OVER_LIFE, BATCH).await?;
+        let (over, unfinished): (Vec<_>, Vec<_>) = idle.into_iter().partition(|upload| upload.over);
+        let forgotten = over.len();
         if forgotten > 0 {
-            let input = (finished, self.options().collect_grace);
+            let input = (over, self.options().collect_grace);
             let forget = self.db().write(input, |tx, (uploads, grace)| Box::pin(forget_and_reap(tx, uploads, *grace)));
             forget.await.map_err(|error: DbError| error)?;
         }
@@ -160,7 +160,7 @@ impl Core {
     /// The outer error is of database or bucket, the inner one of this upload.
     async fn end_upload(&self, upload: Idle) -> Result<Result<()>> {
         let life = Purpose::Expire(self.options().upload_life);
-        match self.abandon(upload.repository, &upload.id, life).await {
+        match self.abandon(Some(upload.repository), &upload.id, life).await {
             Ok(()) | Err(Error::UploadUnknown | Error::UploadBusy) => {}
             Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
             Err(error) => return Ok(Err(error)),
@@ -179,14 +179,15 @@ impl Core {
     }
 
     async fn tidy_events(&self) -> Result<usize> {
-        // More of them than of all else: every push and every deletion changes usage.
-        let mut folded = 0;
+        // More of them than of all else: every push and every deletion changes usage. What is less than a batch may wait for company, so
+        // that there is rest between two rounds while pushes come one by one.
+        let (mut folded, batch) = (0, BATCH.unsigned_abs() as usize);
         for _ in 0..FOLDS {
             let now = self.db().write((), |tx, ()| Box::pin(event::fold_usage(tx, BATCH))).await?;
-            folded += now;
-            if now < BATCH.unsigned_abs() as usize {
+            if now < batch {
                 break;
             }
+            folded += now;
         }
         let life = self.options().event_life;
         let dropped = self.db().write(life, |tx, life| Box::pin(event::drop_old(tx, *life, BATCH))).await?;
@@ -200,11 +201,11 @@ impl Core {
     }
 }
 
-/// Forgets finished uploads, and repositories of which they were all that was left.
+/// Forgets uploads that are over, and repositories of which they were all that was left.
 async fn forget_and_reap(tx: &mut Tx<'_>, uploads: &[Idle], grace: i64) -> std::result::Result<(), DbError> {
     let mut repositories = BTreeSet::new();
     for upload in uploads {
-        upload::forget_finished(tx, &upload.id).await?;
+        upload::forget_over(tx, &upload.id).await?;
         repositories.insert(upload.repository);
     }
     for row in repositories {

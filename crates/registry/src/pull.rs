@@ -7,7 +7,7 @@ use roadstead_blobs::{BlobError, ByteBody};
 use roadstead_db::{DbError, blob, pull};
 use roadstead_model::{Digest, Place, Reference};
 
-use crate::{Core, Error, Gate, Result};
+use crate::{Core, Error, Gate, Result, core::BodyOf};
 
 /// A manifest that a reference led to. Its bytes come by [`Core::manifest_body`].
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ pub struct Blob {
     pub size: u64,
     row: i64,
     bucket: i64,
-    key: String,
+    /// Key of its object; `None`: its bytes are in the database.
+    key: Option<String>,
     /// Microseconds until the collector looks at it.
     review_in: Option<i64>,
 }
@@ -57,12 +58,23 @@ impl Core {
 
     /// The exact bytes of a manifest that was found. [`Error::ManifestUnknown`]: it was purged in this moment.
     pub async fn manifest_body(&self, manifest: &Manifest) -> Result<Bytes> {
-        if let Some(body) = self.manifests().get(&manifest.row) {
-            return Ok(body);
+        let body = self.body(BodyOf::Manifest(manifest.row)).await?;
+        body.ok_or_else(|| Error::ManifestUnknown(manifest.digest.to_string()))
+    }
+
+    /// Bytes that lie in the database, or in memory since they were asked for the last time.
+    async fn body(&self, of: BodyOf) -> Result<Option<Bytes>> {
+        if let Some(body) = self.bodies().get(&of) {
+            return Ok(Some(body));
         }
-        let body = pull::manifest_body(self.db(), manifest.row).await?;
-        let body = Bytes::from(body.ok_or_else(|| Error::ManifestUnknown(manifest.digest.to_string()))?);
-        self.manifests().insert(manifest.row, body.clone());
+        let body = match of {
+            BodyOf::Manifest(row) => pull::manifest_body(self.db(), row).await?,
+            BodyOf::Blob(row) => pull::blob_body(self.db(), row).await?,
+        };
+        let body = body.map(Bytes::from);
+        if let Some(body) = &body {
+            self.bodies().insert(of, body.clone());
+        }
         Ok(body)
     }
 
@@ -96,16 +108,28 @@ impl Core {
     /// The bytes `range` of a blob; [`Error::BlobUnknown`] when it was deleted and removed since it was found. `redirect`: a presigned address is welcome (of the whole object; the client sends its
     /// Range there).
     pub async fn download(&self, blob: &Blob, range: Range<u64>, redirect: bool) -> Result<Download> {
+        let Some(key) = &blob.key else {
+            let body = self.body(BodyOf::Blob(blob.row)).await?.ok_or(Error::BlobUnknown(blob.digest))?;
+            return Ok(Download::Bytes(ByteBody::full(part_of(&body, range)?)));
+        };
         let bucket = self.bucket(blob.bucket)?;
-        if redirect && let Some(address) = bucket.presign(&blob.key).await? {
+        if redirect && let Some(address) = bucket.presign(key).await? {
             return Ok(Download::Address(address));
         }
-        match bucket.read(&blob.key, range).await {
+        match bucket.read(key, range).await {
             // It was found and then deleted; without a recovery window its object goes at once.
             Err(BlobError::Missing) if !blob::is_there(self.db(), blob.row).await? => {
                 Err(Error::BlobUnknown(blob.digest))
             }
             read => Ok(Download::Bytes(read?)),
         }
+    }
+}
+
+fn part_of(body: &Bytes, range: Range<u64>) -> Result<Bytes> {
+    let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+    match bounds {
+        Some((start, end)) if start <= end && end <= body.len() => Ok(body.slice(start..end)),
+        _ => Err(Error::Internal(format!("a blob of the database has {} bytes, not {}", body.len(), range.end))),
     }
 }

@@ -1,25 +1,29 @@
 //! Uploads: begun, appended to, finished, cancelled, by any node and after any interruption (architecture.md 4).
 
 mod rows;
+mod ticket;
+mod whole;
 mod writer;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use roadstead_blobs::UploadState;
 use roadstead_db::{
     DbError, Tx, blob, repository,
-    upload::{self, Purpose},
+    upload::{self, Over, Purpose},
 };
 use roadstead_model::{Algorithm, Digest, Place};
 
+use self::rows::NewUpload;
+pub use self::ticket::TicketKey;
 use crate::{Core, Error, Gate, Result};
 
 /// How long a claimed upload is held without a sign of life, microseconds. It is renewed each third of it, so it ends only for a node
 /// that is gone; the next one waits that long, which must be less than proxies wait for an answer.
 const LEASE: i64 = 30_000_000;
 
-/// How long a finished upload is remembered, so that a repeated PUT is answered the same (protocol.md D19b), microseconds.
-pub(crate) const FINISHED_LIFE: i64 = 600_000_000;
+/// How long an upload that is over is remembered, so that a repeated PUT is answered the same (protocol.md D19b) and its id begins no
+/// other one, microseconds.
+pub(crate) const OVER_LIFE: i64 = 1_800_000_000;
 
 /// Why a request's body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -44,64 +48,51 @@ impl Body {
 /// An upload between two requests.
 #[derive(Clone, Debug)]
 pub struct UploadStatus {
-    /// The id in its Location (32 hexadecimal digits).
+    /// The id in its Location.
     pub id: String,
     /// Bytes that are stored durably.
     pub stored: u64,
 }
 
 impl Core {
-    /// Begins an upload; makes the repository when there is none.
-    pub async fn begin_upload(&self, gate: &Gate, place: &Place, announced: Option<Algorithm>) -> Result<UploadStatus> {
-        let (status, _) = self.begin(gate, place, announced).await?;
-        Ok(status)
-    }
-
-    async fn begin(&self, gate: &Gate, place: &Place, announced: Option<Algorithm>) -> Result<(UploadStatus, i64)> {
+    /// Begins an upload. Its id says all that is known of it; row and repository are made when something is sent to it.
+    pub fn begin_upload(&self, gate: &Gate, place: &Place, announced: Option<Algorithm>) -> Result<UploadStatus> {
         let registry = gate.registry()?;
-        let bucket = self.bucket(registry.bucket)?;
-        let id = bucket.fresh_key();
-        let begin = Begin {
-            id: id.clone(),
-            registry: registry.id,
-            bucket: registry.bucket,
-            name: place.repository.to_string(),
-            state: UploadState::new(bucket.fresh_key(), announced).to_text(),
-        };
-        let repository = self
-            .db()
-            .write(begin, |tx, begin| Box::pin(begin.run(tx)))
-            .await
-            .map_err(|error: DbError| error)?
-            .ok_or(Error::NameUnknown)?;
-        Ok((UploadStatus { id, stored: 0 }, repository))
+        let row = self.bucket(registry.bucket)?.fresh_key();
+        let owner = (registry.id, place.repository.as_str());
+        Ok(UploadStatus { id: self.options().ticket_key.issue(&row, owner, announced, gate.facts.now), stored: 0 })
     }
 
-    /// What is stored of an upload. A finished one is over: [`Error::UploadUnknown`].
-    pub async fn upload_status(&self, gate: &Gate, id: &str) -> Result<UploadStatus> {
-        let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        let found = upload::show(self.db(), id, repository).await?;
-        match found {
-            Some(found) if found.finished.is_none() => {
-                Ok(UploadStatus { id: id.to_owned(), stored: u64::try_from(found.size).unwrap_or(0) })
-            }
-            _ => Err(Error::UploadUnknown),
-        }
+    /// What is stored of an upload. One that is over is no more: [`Error::UploadUnknown`].
+    pub async fn upload_status(&self, gate: &Gate, place: &Place, id: &str) -> Result<UploadStatus> {
+        let request = self.arrived(gate, place, id)?;
+        let found = upload::show(self.db(), &request.row, request.repository).await?;
+        let stored = match found {
+            Some(found) if found.over.is_none() => u64::try_from(found.size).unwrap_or(0),
+            None if request.new.is_some() => 0,
+            _ => return Err(Error::UploadUnknown),
+        };
+        Ok(UploadStatus { id: id.to_owned(), stored })
     }
 
     /// Appends a body. `range`: first and last byte of its Content-Range.
     ///
     /// What arrived is stored even when the client vanishes in the middle: the work goes on in a task of its own.
-    pub async fn append(&self, gate: &Gate, id: &str, range: Option<(u64, u64)>, body: Body) -> Result<UploadStatus> {
-        let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        let (core, request) = (self.clone(), self.arrived(repository, id));
-        spawned(async move {
+    pub async fn append(
+        &self,
+        gate: &Gate,
+        place: &Place,
+        id: &str,
+        range: Option<(u64, u64)>,
+        body: Body,
+    ) -> Result<UploadStatus> {
+        let (core, request) = (self.clone(), self.arrived(gate, place, id)?);
+        let stored = spawned(async move {
             let mut writer = core.claim(&request, Purpose::Write, body.length).await?;
             let received = writer.receive(range, body).await;
-            let stored = writer.save_after(received).await?;
-            Ok(UploadStatus { id: request.upload, stored })
-        })
-        .await
+            writer.save_after(received).await
+        });
+        Ok(UploadStatus { id: id.to_owned(), stored: stored.await? })
     }
 
     /// Appends the last body (which may be empty), checks the digest and makes the blob visible. Doing it again with the
@@ -109,36 +100,51 @@ impl Core {
     pub async fn finish_upload(
         &self,
         gate: &Gate,
+        place: &Place,
         id: &str,
         digest: &Digest,
         range: Option<(u64, u64)>,
         body: Body,
     ) -> Result<()> {
-        let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        let (core, request, digest) = (self.clone(), self.arrived(repository, id), *digest);
+        let (core, request, digest) = (self.clone(), self.arrived(gate, place, id)?, *digest);
         spawned(async move { core.finish(&request, &digest, range, body).await }).await
     }
 
     /// `POST ?digest=`: begin, append and finish in one request. A failed one leaves no upload behind.
     pub async fn upload_whole(&self, gate: &Gate, place: &Place, digest: &Digest, body: Body) -> Result<()> {
-        let (status, repository) = self.begin(gate, place, Some(digest.algorithm())).await?;
-        let (core, request, digest) = (self.clone(), self.arrived(repository, &status.id), *digest);
+        let begun = self.begin_upload(gate, place, Some(digest.algorithm()))?;
+        let (core, request, digest) = (self.clone(), self.arrived(gate, place, &begun.id)?, *digest);
         spawned(async move {
             let finished = core.finish(&request, &digest, None, body).await;
             if finished.is_err() {
                 // Best effort: what stays behind expires.
-                let _ = core.abandon(repository, &status.id, Purpose::End).await;
+                let _ = core.abandon(None, &request.row, Purpose::End).await;
             }
             finished
         })
         .await
     }
 
-    fn arrived(&self, repository: i64, upload: &str) -> Request {
-        Request { upload: upload.to_owned(), repository, number: self.next_request() }
+    /// A request about an upload. [`Error::UploadUnknown`]: it can't be there.
+    fn arrived(&self, gate: &Gate, place: &Place, id: &str) -> Result<Request> {
+        let registry = gate.registry().map_err(|_| Error::UploadUnknown)?;
+        let owner = (registry.id, place.repository.as_str());
+        let ticket = self.options().ticket_key.read(id, owner, gate.facts.now);
+        let repository = gate.facts.repository;
+        if ticket.is_none() && repository.is_none() {
+            return Err(Error::UploadUnknown);
+        }
+        let new = ticket.map(|ticket| NewUpload {
+            registry: registry.id,
+            bucket: registry.bucket,
+            name: place.repository.to_string(),
+            announced: ticket.announced,
+        });
+        Ok(Request { row: ticket::row_of(id).to_owned(), repository, new, number: self.next_request() })
     }
 
     async fn finish(&self, request: &Request, digest: &Digest, range: Option<(u64, u64)>, body: Body) -> Result<()> {
+        let Some(body) = self.finish_at_once(request, digest, range, body).await? else { return Ok(()) };
         let mut writer = match self.claim(request, Purpose::Write, body.length).await {
             Ok(writer) => writer,
             Err(Error::UploadUnknown) => {
@@ -157,30 +163,38 @@ impl Core {
     /// A PUT that repeats one that was answered with 201: the same answer, if it names the same digest and the blob was not deleted
     /// since.
     async fn finished_before(&self, request: &Request, digest: &Digest) -> Result<()> {
-        let upload = upload::show(self.db(), &request.upload, request.repository).await?;
-        match upload.and_then(|upload| upload.finished) {
-            Some(finished) if finished == *digest => {
-                let input = (request.repository, *digest, self.options().collect_grace);
+        let upload = upload::show(self.db(), &request.row, request.repository).await?.ok_or(Error::UploadUnknown)?;
+        match upload.over {
+            Some(Over::Blob(finished)) if finished == *digest => {
+                let input = (upload.repository, *digest, self.options().collect_grace);
                 let kept = self.db().write(input, |tx, (repository, digest, grace)| {
                     Box::pin(rows::keep_finished(tx, *repository, digest, *grace))
                 });
                 if kept.await? { Ok(()) } else { Err(Error::UploadUnknown) }
             }
-            Some(finished) => Err(Error::DigestMismatch { expected: *digest, actual: finished }),
-            None => Err(Error::UploadUnknown),
+            Some(Over::Blob(finished)) => Err(Error::DigestMismatch { expected: *digest, actual: finished }),
+            Some(Over::Nothing) | None => Err(Error::UploadUnknown),
         }
     }
 
     /// Ends an upload without a blob.
-    pub async fn cancel_upload(&self, gate: &Gate, id: &str) -> Result<()> {
-        let repository = gate.repository().map_err(|_| Error::UploadUnknown)?;
-        self.abandon(repository, id, Purpose::End).await
+    pub async fn cancel_upload(&self, gate: &Gate, place: &Place, id: &str) -> Result<()> {
+        let request = self.arrived(gate, place, id)?;
+        if let Some(new) = &request.new {
+            let input = (request.row.clone(), new.clone());
+            if self.db().write(input, |tx, (id, new)| Box::pin(new.end(tx, id))).await? {
+                return Ok(());
+            }
+        }
+        self.abandon(request.repository, &request.row, Purpose::End).await
     }
 
-    /// Takes an upload and all that it stored away.
-    pub(crate) async fn abandon(&self, repository: i64, id: &str, purpose: Purpose) -> Result<()> {
-        let (core, request) = (self.clone(), self.arrived(repository, id));
-        spawned(async move { core.claim(&request, purpose, Some(0)).await?.discard().await }).await
+    /// Takes an upload, by the key of its row, and all that it stored away. `repository`: only if it is of this one.
+    pub(crate) async fn abandon(&self, repository: Option<i64>, row: &str, purpose: Purpose) -> Result<()> {
+        let request = Request { row: row.to_owned(), repository, new: None, number: self.next_request() };
+        let core = self.clone();
+        let remembered = purpose == Purpose::End;
+        spawned(async move { core.claim(&request, purpose, Some(0)).await?.discard(remembered).await }).await
     }
 
     /// Lets the target see a blob that exists in the same bucket. False: it can't be (begin an upload instead).
@@ -207,8 +221,12 @@ impl Core {
 
 /// A request that writes to an upload. It is numbered when it arrives: the tasks of two begin in any order.
 struct Request {
-    upload: String,
-    repository: i64,
+    /// Key of the upload's row.
+    row: String,
+    /// Row of the repository that it must be of. `None`: its ticket says that it is of the right one.
+    repository: Option<i64>,
+    /// What its row is made of, if its id is good and there is no row.
+    new: Option<NewUpload>,
     number: u64,
 }
 
@@ -225,22 +243,6 @@ async fn spawned<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send
     match tokio::spawn(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::Internal(format!("a task ended early: {error}"))),
-    }
-}
-
-struct Begin {
-    id: String,
-    registry: i64,
-    bucket: i64,
-    name: String,
-    state: String,
-}
-
-impl Begin {
-    async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<Option<i64>, DbError> {
-        let Some(repository) = repository::find_or_make(tx, self.registry, &self.name).await? else { return Ok(None) };
-        upload::begin(tx, &self.id, repository, self.bucket, &self.state).await?;
-        Ok(Some(repository))
     }
 }
 

@@ -8,7 +8,7 @@ use roadstead_access::{Access, AccessOptions};
 use roadstead_blobs::{AzureOptions, Bucket, BucketKind, BucketOptions, GcsOptions, MemoryBudget, S3Options};
 use roadstead_db::{DatabaseUrl, Db, Options};
 use roadstead_http_oci::{Naming, Settings};
-use roadstead_registry::{Buckets, Core};
+use roadstead_registry::{Buckets, Core, TicketKey};
 
 use crate::config::{self, BucketType, Config, DatabaseAddress, Secret};
 
@@ -88,6 +88,7 @@ pub async fn open_bucket(config: &Config, bucket: &config::Bucket, budget: Memor
         presign_lifetime: Duration::from_secs(bucket.presign_seconds),
         part_bytes: bucket.part_mib << 20,
         part_timeout: Duration::from_secs(bucket.answer_seconds),
+        small_bytes: usize::try_from(bucket.small_bytes).unwrap_or(0),
         reserve_bytes: bucket.reserve_mib << 20,
         proxy: config.outgoing.proxy.clone(),
         ca_certificates: ca_certificates(config)?,
@@ -151,11 +152,11 @@ pub async fn open_access(config: &Config, db: Db, secret_key: &Secret<[u8; 32]>)
     Access::open(db, options).await.map_err(|error| error.to_string())
 }
 
-/// Opens the core. The buckets must be those that the database names.
+/// Opens the core; `ticket_key` is of use only where it serves uploads. The buckets must be those that the database names.
 ///
 /// # Errors
 /// In words.
-pub async fn open_core(config: &Config, db: Db, buckets: Buckets) -> Result<Core, String> {
+pub async fn open_core(config: &Config, db: Db, buckets: Buckets, ticket_key: TicketKey) -> Result<Core, String> {
     let micros = |count: u64, unit: i64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(unit);
     let options = roadstead_registry::Options {
         blob_bytes: config.limits.blob_bytes,
@@ -166,6 +167,7 @@ pub async fn open_core(config: &Config, db: Db, buckets: Buckets) -> Result<Core
         event_life: micros(config.history.event_days, DAY),
         history_life: micros(config.history.tag_days, DAY),
         require_blobs: config.manifests.require_blobs,
+        ticket_key,
         ..roadstead_registry::Options::default()
     };
     Core::open(db, buckets, options).await.map_err(|error| core_words(&error))

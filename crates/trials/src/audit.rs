@@ -26,14 +26,14 @@ const DUE: &str =
     + (SELECT count(*) FROM object_removal WHERE due <= ?) + (SELECT count(*) FROM deletion WHERE until <= ?)
     + (SELECT count(*) FROM deletion_step) + (SELECT count(*) FROM upload WHERE ending AND lease <= ?)";
 
-const BLOBS: &str = "SELECT object_key, size FROM blob";
+const BLOBS: &str = "SELECT object_key, size FROM blob WHERE body IS NULL";
 
 /// What may be in the bucket and is no blob: what uploads have stored, and what is to be removed.
 const UPLOADS: &str = "SELECT state, epoch FROM upload WHERE finished IS NULL";
 const REMOVALS: &str = "SELECT object_key FROM object_removal";
 
 /// Each of these has to find nothing.
-const NEVER: [(&str, &str); 7] = [
+const NEVER: [(&str, &str); 8] = [
     (
         "a manifest names a blob of its repository and does not hold it",
         "SELECT e.artifact, b.id FROM artifact_edge e JOIN blob b ON b.digest = e.digest
@@ -63,6 +63,10 @@ const NEVER: [(&str, &str); 7] = [
          AND NOT EXISTS (SELECT 1 FROM link_review w WHERE w.repository = l.repository AND w.blob = l.blob)",
     ),
     ("a manifest that no repository has", "SELECT id FROM manifest m WHERE NOT EXISTS (SELECT 1 FROM artifact a WHERE a.manifest = m.id)"),
+    (
+        "a blob's bytes in the database are not as many as it has, or it has an object too",
+        "SELECT id, size, length(body), object_key FROM blob WHERE body IS NOT NULL AND (length(body) <> size OR object_key <> '')",
+    ),
     (
         "an object is to be removed that a blob needs",
         "SELECT b.id, b.object_key FROM blob b JOIN object_removal o ON o.object_key = b.object_key",

@@ -54,10 +54,10 @@ const RULES: [Rule; 9] = [
     Rule { figure: "rows of history", unit: 1.0, noise: 300.0, a_day: 3000.0 },
 ];
 
-/// The first third is no part of the trend, and of a long run so much of it that uploads that were finished (which are remembered for ten minutes) no longer become more.
+/// The first third is no part of the trend, and of a long run so much of it that uploads that were finished (which are remembered for half an hour) no longer become more.
 fn warm_up(plan: &Plan) -> Duration {
     let minutes = plan.minutes as f64;
-    Duration::from_secs_f64(60.0 * (minutes / 3.0).max(if minutes > 22.0 { 12.0 } else { 0.0 }))
+    Duration::from_secs_f64(60.0 * (minutes / 3.0).max(if minutes > 50.0 { 33.0 } else { 0.0 }))
 }
 
 /// Seconds that a layer without a manifest stays: a push must end within them, and what is deleted is stored so long.

@@ -32,7 +32,8 @@ async fn cuts<T>(before: impl AsyncFn(&Path) -> T, after: impl AsyncFn(&Path, T)
 
 async fn bucket(path: &Path) -> Bucket {
     let kind = BucketKind::Directory { path: path.join("service/data"), shared: false };
-    Bucket::open(BucketOptions::new(kind), MemoryBudget::new(64)).await.expect("opened")
+    let options = BucketOptions { small_bytes: 0, ..BucketOptions::new(kind) };
+    Bucket::open(options, MemoryBudget::new(64)).await.expect("opened")
 }
 
 /// Uploads so many bytes; the object's key.
@@ -41,7 +42,8 @@ async fn upload(bucket: &Bucket, size: usize) -> String {
     let state = UploadState::new(bucket.fresh_key(), None);
     let mut appender = bucket.append(state, Some(size as u64)).await.expect("begun");
     appender.write(bytes.clone().into()).await.expect("written");
-    appender.finish(&Digest::of(Algorithm::Sha256, &bytes)).await.expect("finished").key
+    let finished = appender.finish(&Digest::of(Algorithm::Sha256, &bytes)).await.expect("finished");
+    finished.key().expect("an object").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

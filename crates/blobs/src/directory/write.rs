@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::{Directory, blocking, turns::Turn};
 use crate::{
-    BlobError, FinishError, Finished, MemoryShare, MemoryUse, UploadState,
+    BlobError, FinishError, Finished, MemoryShare, MemoryUse, Stored, UploadState,
     buffer::{BUFFER_BYTES, Buffer, memory_of},
     hashing::Hashes,
 };
@@ -215,7 +215,7 @@ impl FileAppender {
                 return Err(FinishError::Mismatch { actual });
             }
         }
-        Ok(Finished { key, size, superseded: Vec::new() })
+        Ok(Finished { stored: Stored::Object(key), size, superseded: Vec::new() })
     }
 
     /// Gives what was gathered to a blocking thread, as soon as that has done the work before.
@@ -346,8 +346,7 @@ impl FileWriter {
     fn write(&mut self, batch: &[Buffer]) -> Result<(), BlobError> {
         let file = self.file()?;
         let bytes = batch.iter().map(|buffer| buffer.filled().len() as u64).sum();
-        // A file system that can't say (some network ones) says no room when it has none.
-        if !self.directory.has_room(&file, bytes).unwrap_or(true) {
+        if !self.directory.leaves_room(rustix::fs::fstatvfs(&file), bytes) {
             return Err(BlobError::Full);
         }
         self.directory.direct.write(&file, batch, self.written)?;

@@ -15,7 +15,7 @@ use super::{
     path,
 };
 use crate::{
-    BlobError, FinishError, Finished, MemoryShare, MemoryUse, UploadState,
+    BlobError, FinishError, Finished, MemoryShare, MemoryUse, Stored, UploadState,
     buffer::{BUFFER_BYTES, Buffer, memory_of},
     hashing::Hashes,
     state::{Multipart, Tail},
@@ -177,7 +177,7 @@ impl ObjectAppender {
                 return Err(FinishError::Mismatch { actual });
             }
         }
-        Ok(Finished { key, size, superseded: self.superseded })
+        Ok(Finished { stored: Stored::Object(key), size, superseded: self.superseded })
     }
 
     /// Makes one object of all the bytes; its key.

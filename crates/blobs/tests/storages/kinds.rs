@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body::Body as _;
-use roadstead_blobs::{BlobError, Bucket, BucketKind, BucketOptions, ByteBody, MemoryBudget, S3Options};
+use roadstead_blobs::{BlobError, Bucket, BucketKind, BucketOptions, ByteBody, Finished, MemoryBudget, S3Options};
 use roadstead_testkit::engines;
 
 /// The smallest parts that S3 takes.
@@ -32,9 +32,15 @@ pub(crate) async fn directory() -> Kind {
 }
 
 pub(crate) async fn directory_within(budget: MemoryBudget) -> Kind {
+    directory_with(0, budget).await
+}
+
+/// Bytes of up to `small_bytes` become no object.
+pub(crate) async fn directory_with(small_bytes: usize, budget: MemoryBudget) -> Kind {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let kind = BucketKind::Directory { path: folder.path().join("bucket"), shared: false };
-    let bucket = Bucket::open(BucketOptions::new(kind), budget.clone()).await.expect("a fresh directory");
+    let options = BucketOptions { small_bytes, ..BucketOptions::new(kind) };
+    let bucket = Bucket::open(options, budget.clone()).await.expect("a fresh directory");
     Kind { bucket, budget, folder: Some(folder) }
 }
 
@@ -44,8 +50,12 @@ pub(crate) async fn s3(part_bytes: u64) -> Option<Kind> {
 }
 
 async fn s3_within(part_bytes: u64, budget: MemoryBudget) -> Option<Kind> {
-    let mut options = s3_options().await?;
-    options.part_bytes = part_bytes;
+    s3_with(part_bytes, 0, budget).await
+}
+
+/// Bytes of up to `small_bytes` become no object.
+pub(crate) async fn s3_with(part_bytes: u64, small_bytes: usize, budget: MemoryBudget) -> Option<Kind> {
+    let options = BucketOptions { part_bytes, small_bytes, ..s3_options().await? };
     let bucket = Bucket::open(options, budget.clone()).await.expect("right settings");
     Some(Kind { bucket, budget, folder: None })
 }
@@ -53,14 +63,20 @@ async fn s3_within(part_bytes: u64, budget: MemoryBudget) -> Option<Kind> {
 pub(crate) async fn s3_options() -> Option<BucketOptions> {
     let made = || engines::s3().map(|s3| (s3, s3.bucket()));
     let (s3, name) = tokio::task::spawn_blocking(made).await.expect("S3 starts")?;
-    Some(BucketOptions::new(BucketKind::S3(S3Options {
+    let kind = BucketKind::S3(S3Options {
         name,
         endpoint: Some(s3.endpoint.clone()),
         region: Some(s3.region.clone()),
         access_key_id: Some(s3.access_key_id.clone()),
         secret_access_key: Some(s3.secret_access_key.clone()),
         ..S3Options::default()
-    })))
+    });
+    Some(BucketOptions { small_bytes: 0, ..BucketOptions::new(kind) })
+}
+
+/// The key of an upload that became an object.
+pub(crate) fn key_of(finished: &Finished) -> &str {
+    finished.key().expect("an object")
 }
 
 pub(crate) async fn collect(mut body: ByteBody) -> Result<Vec<u8>, BlobError> {

@@ -17,7 +17,7 @@ fn begin(bucket: &Bucket) -> UploadState {
 async fn store(bucket: &Bucket, whole: &Bytes) -> String {
     let mut appender = bucket.append(begin(bucket), Some(whole.len() as u64)).await.expect("begun");
     appender.write(whole.clone()).await.expect("written");
-    appender.finish(&Digest::of(Algorithm::Sha256, whole)).await.expect("finished").key
+    appender.finish(&Digest::of(Algorithm::Sha256, whole)).await.expect("finished").key().expect("an object").to_owned()
 }
 
 fn used(kind: &Kind) -> u64 {

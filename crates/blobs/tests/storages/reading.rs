@@ -11,7 +11,7 @@ async fn store(bucket: &Bucket, whole: &Bytes) -> String {
     let state = UploadState::new(bucket.fresh_key(), None);
     let mut appender = bucket.append(state, Some(whole.len() as u64)).await.expect("begun");
     appender.write(whole.clone()).await.expect("written");
-    appender.finish(&Digest::of(Algorithm::Sha256, whole)).await.expect("finished").key
+    appender.finish(&Digest::of(Algorithm::Sha256, whole)).await.expect("finished").key().expect("an object").to_owned()
 }
 
 #[tokio::test]

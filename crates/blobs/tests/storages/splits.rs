@@ -1,10 +1,12 @@
 //! Any split of any bytes over any number of requests gives the same object (invariant 7).
 
 use proptest::prelude::*;
-use roadstead_blobs::{Finished, UploadState};
+use roadstead_blobs::{Finished, MemoryBudget, Stored, UploadState};
 use roadstead_model::{Algorithm, Digest};
 
-use crate::kinds::{Kind, PART_BYTES, content, directory, read_all, s3};
+use crate::kinds::{Kind, PART_BYTES, content, directory_with, read_all, s3_with};
+
+const PART: usize = PART_BYTES as usize;
 
 /// What happens to the next so many bytes.
 #[derive(Clone, Debug)]
@@ -35,6 +37,11 @@ fn steps(part: usize, most: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Then::CutOff),
     ];
     prop::collection::vec((bytes, then).prop_map(|(bytes, then)| Step { bytes, then }), 0..most)
+}
+
+/// Up to how many bytes an upload becomes no object, sometimes none.
+fn small(part: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 1..100usize, 1..4 * part]
 }
 
 async fn push(kind: &Kind, steps: &[Step], announced: Option<Algorithm>, asked: Algorithm) -> (Finished, u64) {
@@ -84,23 +91,29 @@ async fn push(kind: &Kind, steps: &[Step], announced: Option<Algorithm>, asked: 
     appender.write(whole.slice(at(from)..)).await.expect("written");
     let finished = appender.finish(&Digest::of(asked, &whole)).await.expect("finished");
     assert_eq!(finished.size, whole.len() as u64);
-    assert_eq!(read_all(bucket, &finished.key).await.expect("read"), whole);
+    match &finished.stored {
+        Stored::Object(key) => assert_eq!(read_all(bucket, key).await.expect("read"), whole),
+        Stored::Bytes(bytes) => assert_eq!(bytes, &whole),
+    }
     // The superseded objects are no longer needed by anyone.
     for key in &finished.superseded {
         bucket.delete(key).await.expect("deleted");
     }
-    assert_eq!(bucket.size(&finished.key).await, Ok(Some(finished.size)));
+    if let Some(key) = finished.key() {
+        assert_eq!(bucket.size(key).await, Ok(Some(finished.size)));
+    }
     (finished, kind.budget.free())
 }
 
-fn holds(kind: impl Future<Output = Option<Kind>>, steps: &[Step], announced: bool, long: bool) {
+fn holds(kind: impl Future<Output = Option<Kind>>, small: usize, steps: &[Step], announced: bool, long: bool) {
     let announced = announced.then_some(Algorithm::Sha512);
     let asked = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         if let Some(kind) = kind.await {
-            let (_, free) = push(&kind, steps, announced, asked).await;
+            let (finished, free) = push(&kind, steps, announced, asked).await;
+            assert_eq!(finished.key().is_none(), small > 0 && finished.size <= small as u64);
             assert_eq!(free, kind.budget.total(), "memory was not given back");
         }
     });
@@ -110,8 +123,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_split_gives_the_same_file(steps in steps(256 << 10, 8), announced: bool, long: bool) {
-        holds(async { Some(directory().await) }, &steps, announced, long);
+    fn any_split_gives_the_same_file(steps in steps(256 << 10, 8), small in small(256 << 10), announced: bool, long: bool) {
+        holds(async { Some(directory_with(small, MemoryBudget::new(64)).await) }, small, &steps, announced, long);
     }
 }
 
@@ -120,8 +133,8 @@ proptest! {
 
     #[test]
     fn any_split_gives_the_same_object_on_s3(
-        steps in steps(usize::try_from(PART_BYTES).expect("a small number"), 5), announced: bool, long: bool
+        steps in steps(PART, 5), small in small(PART), announced: bool, long: bool
     ) {
-        holds(s3(PART_BYTES), &steps, announced, long);
+        holds(s3_with(PART_BYTES, small, MemoryBudget::new(64)), small, &steps, announced, long);
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use roadstead_blobs::{BlobError, Bucket, FinishError, UploadState};
 use roadstead_model::{Algorithm, Digest};
 
-use crate::kinds::{PART_BYTES, collect, content, directory, kinds, read_all};
+use crate::kinds::{PART_BYTES, collect, content, directory, key_of, kinds, read_all};
 
 fn begin(bucket: &Bucket) -> UploadState {
     UploadState::new(bucket.fresh_key(), None)
@@ -26,14 +26,14 @@ async fn an_empty_blob_is_a_blob() {
         let digest = Digest::of(Algorithm::Sha256, b"");
         let finished =
             bucket.append(begin(bucket), Some(0)).await.expect("begun").finish(&digest).await.expect("finished");
-        assert_eq!((finished.size, bucket.size(&finished.key).await), (0, Ok(Some(0))));
-        assert_eq!(collect(bucket.read(&finished.key, 0..0).await.expect("found")).await, Ok(vec![]));
+        assert_eq!((finished.size, bucket.size(key_of(&finished)).await), (0, Ok(Some(0))));
+        assert_eq!(collect(bucket.read(key_of(&finished), 0..0).await.expect("found")).await, Ok(vec![]));
         // The same with requests that carry nothing before it, and a digest that nobody announced.
         let state = bucket.append(begin(bucket), None).await.expect("begun").flush().await.expect("flushed");
         let digest = Digest::of(Algorithm::Sha512, b"");
         let finished =
             bucket.append(reread(&state), None).await.expect("gone on").finish(&digest).await.expect("finished");
-        assert_eq!(bucket.size(&finished.key).await, Ok(Some(0)));
+        assert_eq!(bucket.size(key_of(&finished)).await, Ok(Some(0)));
     }
 }
 
@@ -50,7 +50,7 @@ async fn the_wrong_digest_publishes_nothing_and_the_upload_can_still_be_finished
             assert_eq!(appender.finish(&wrong).await, Err(FinishError::Mismatch { actual }));
             let appender = bucket.append(reread(&state), None).await.expect("gone on");
             let finished = appender.finish(&actual).await.expect("finished");
-            assert_eq!(read_all(bucket, &finished.key).await.expect("read"), whole);
+            assert_eq!(read_all(bucket, key_of(&finished)).await.expect("read"), whole);
         }
     }
 }
@@ -93,7 +93,7 @@ async fn finishing_twice_is_harmless() {
                     appender.write(whole.clone()).await.expect("written");
                 }
                 let finished = appender.finish(&digest).await.expect("finished");
-                assert_eq!(read_all(bucket, &finished.key).await.expect("read"), whole);
+                assert_eq!(read_all(bucket, key_of(&finished)).await.expect("read"), whole);
             }
         }
     }
@@ -136,7 +136,7 @@ async fn an_unknown_hash_state_is_made_again_where_the_bytes_can_be_read() {
             match bucket.append(state, None).await {
                 Ok(appender) => {
                     let finished = appender.finish(&Digest::of(Algorithm::Sha256, &whole)).await.expect("finished");
-                    assert_eq!(read_all(bucket, &finished.key).await.expect("read"), whole);
+                    assert_eq!(read_all(bucket, key_of(&finished)).await.expect("read"), whole);
                 }
                 // Parts of an upload that is not complete cannot be read: the client has to begin again.
                 Err(error) => assert!(error == BlobError::Missing && bucket.is_shared() && whole.len() > 5),
@@ -161,7 +161,7 @@ async fn bytes_beyond_the_acknowledged_offset_are_forgotten() {
         appender.write(Bytes::from_static(b"then this")).await.expect("written");
         let digest = Digest::of(Algorithm::Sha256, b"kept, then this");
         let finished = appender.finish(&digest).await.expect("finished");
-        assert_eq!(read_all(bucket, &finished.key).await.expect("read"), b"kept, then this");
+        assert_eq!(read_all(bucket, key_of(&finished)).await.expect("read"), b"kept, then this");
     }
 }
 
@@ -187,5 +187,5 @@ async fn an_upload_into_a_directory_that_is_killed_goes_on_from_its_last_checkpo
     assert_eq!(state.offset(), whole.len() as u64);
     assert!(appender.checkpoint().is_none(), "a checkpoint after a flush would be older than it");
     let finished = appender.finish(&Digest::of(Algorithm::Sha256, &whole)).await.expect("finished");
-    assert!(read_all(bucket, &finished.key).await.expect("read") == whole);
+    assert!(read_all(bucket, key_of(&finished)).await.expect("read") == whole);
 }

@@ -15,8 +15,9 @@ use rusqlite::Connection;
 
 use crate::error::DbError;
 
-/// Pages in the log (4 KiB each) from which on checkpoints are made.
-const WORTH_IT: i32 = 1000;
+/// After so many more pages in the log (4 KiB each) the next checkpoint is made: the more at once, the more often a page that changes with
+/// each commit is carried over once for many.
+const WORTH_IT: i32 = 4 * 1024;
 /// Pages from which on the writer itself empties the log: 64 MiB.
 const TOO_LONG: i32 = 16 * 1024;
 /// When it could not (a reader holds on to old pages), it tries again after so many more.
@@ -25,6 +26,9 @@ const PATIENCE: i32 = 4 * 1024;
 pub(super) struct Checkpoints {
     /// Pages in the log after the last commit.
     pages: Arc<AtomicI32>,
+    /// The same after the commit before.
+    before: i32,
+    next: i32,
     next_own: i32,
     wake: mpsc::SyncSender<()>,
     thread: JoinHandle<()>,
@@ -56,12 +60,17 @@ impl Checkpoints {
             .name("sqlite-checkpoint".to_owned())
             .spawn(work)
             .map_err(|error| DbError::Unavailable(format!("no thread for checkpoints: {error}")))?;
-        Ok(Self { pages, next_own: TOO_LONG, wake, thread, one_at_a_time })
+        Ok(Self { pages, before: 0, next: WORTH_IT, next_own: TOO_LONG, wake, thread, one_at_a_time })
     }
 
     /// Between two groups.
     pub(super) fn after_commit(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.before {
+            // All of it had been carried over, and it began anew.
+            (self.next, self.next_own) = (WORTH_IT, TOO_LONG);
+        }
+        self.before = pages;
         if pages >= self.next_own {
             let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
             self.next_own = match empty(writer) {
@@ -75,11 +84,10 @@ impl Checkpoints {
                     pages.saturating_add(PATIENCE)
                 }
             };
-        } else if pages >= WORTH_IT {
+        } else if pages >= self.next {
+            self.next = pages.saturating_add(WORTH_IT);
             // Full means that it is awake already.
             let _ = self.wake.try_send(());
-        } else {
-            self.next_own = TOO_LONG;
         }
     }
 

@@ -141,23 +141,36 @@ impl Thread {
 
     fn try_commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), DbError> {
         self.statement("BEGIN IMMEDIATE")?;
-        for job in group {
-            if job.is_wanted() {
-                self.run_in_savepoint(&mut **job)?;
+        match group {
+            [alone] if alone.is_wanted() => self.run_alone(&mut **alone)?,
+            group => {
+                for job in group.iter_mut().filter(|job| job.is_wanted()) {
+                    self.run_in_savepoint(&mut **job)?;
+                }
             }
         }
         self.changes.during(|| self.statement("COMMIT"))
     }
 
+    /// Without a savepoint: what it takes back is the whole transaction, and SQLite need not note what it was before.
+    fn run_alone(&mut self, job: &mut dyn Job) -> Result<(), DbError> {
+        for tries_left in (0..TRIES).rev() {
+            let verdict = self.run_job(job, tries_left)?;
+            if verdict != Verdict::Keep {
+                self.statement("ROLLBACK")?;
+                self.statement("BEGIN IMMEDIATE")?;
+            }
+            if verdict != Verdict::Again {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn run_in_savepoint(&mut self, job: &mut dyn Job) -> Result<(), DbError> {
         for tries_left in (0..TRIES).rev() {
             self.statement("SAVEPOINT job")?;
-            let verdict = job.run(&mut self.connection, &self.dialect, tries_left);
-            if self.connection.is_autocommit() {
-                // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file; the statement that met
-                // it has told its own job, and a full disk is the trouble that the others may get around.
-                return Err(DbError::Full("SQLite rolled the transaction back".to_owned()));
-            }
+            let verdict = self.run_job(job, tries_left)?;
             if verdict != Verdict::Keep {
                 self.statement("ROLLBACK TO job")?;
             }
@@ -167,6 +180,16 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    fn run_job(&mut self, job: &mut dyn Job, tries_left: u32) -> Result<Verdict, DbError> {
+        let verdict = job.run(&mut self.connection, &self.dialect, tries_left);
+        if self.connection.is_autocommit() {
+            // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file; the statement that met
+            // it has told its own job, and a full disk is the trouble that the others may get around.
+            return Err(DbError::Full("SQLite rolled the transaction back".to_owned()));
+        }
+        Ok(verdict)
     }
 
     /// Whether the next commit waits for the disk.

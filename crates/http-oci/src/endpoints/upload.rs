@@ -4,7 +4,7 @@
 //! that a client adds to it are simply not looked at (D10).
 
 use http::{Response, StatusCode, header};
-use roadstead_model::{Digest, RepositoryName};
+use roadstead_model::{Digest, Place, RepositoryName};
 use roadstead_registry::{Error, Gate, UploadStatus};
 
 use crate::{
@@ -73,7 +73,7 @@ fn whereabouts(error: ApiError, name: &RepositoryName, id: &str, stored: u64) ->
 pub(crate) async fn chunk(
     call: &Call<'_>,
     name: &RepositoryName,
-    gate: &Gate,
+    (place, gate): (&Place, &Gate),
     id: &str,
     length: Option<u64>,
 ) -> Result<Option<Chunk>, ApiError> {
@@ -83,7 +83,7 @@ pub(crate) async fn chunk(
     let message = match call.header(header::CONTENT_RANGE).ok_or(range::Malformed).and_then(range::chunk) {
         // The core is not told of an empty range, so it is checked here.
         Ok(chunk) if chunk.length == 0 => {
-            let stored = call.core().upload_status(gate, id).await?.stored;
+            let stored = call.core().upload_status(gate, place, id).await?.stored;
             if length == Some(0) && chunk.start == stored {
                 return Ok(Some(chunk));
             }
@@ -93,6 +93,6 @@ pub(crate) async fn chunk(
         Ok(chunk) => format!("Content-Range says {} bytes, Content-Length another number", chunk.length),
         Err(range::Malformed) => "a Content-Range looks like 0-1023: first and last byte".to_owned(),
     };
-    let stored = call.core().upload_status(gate, id).await?.stored;
+    let stored = call.core().upload_status(gate, place, id).await?.stored;
     Err(out_of_range(name, id, stored, message))
 }

@@ -27,7 +27,7 @@ pub(crate) async fn post(call: &Call<'_>, name: &RepositoryName, body: Incoming)
         Some(algorithm) => Some(algorithm.parse::<Algorithm>()?),
         None => wanted.map(|digest| digest.algorithm()),
     };
-    let begun = call.core().begin_upload(&gate, &place, announced).await?;
+    let begun = call.core().begin_upload(&gate, &place, announced)?;
     Ok(upload::standing(StatusCode::ACCEPTED, name, &begun))
 }
 

@@ -13,10 +13,10 @@ pub(crate) async fn patch(
     id: &str,
     body: Incoming,
 ) -> Result<Response<Body>, ApiError> {
-    let (_, gate) = call.enter(Action::Push, name).await?;
-    let chunk = upload::chunk(call, name, &gate, id, body.length).await?;
+    let (place, gate) = call.enter(Action::Push, name).await?;
+    let chunk = upload::chunk(call, name, (&place, &gate), id, body.length).await?;
     let range = chunk.and_then(|chunk| chunk.inclusive());
-    let stored = call.core().append(&gate, id, range, body.into_core()).await;
+    let stored = call.core().append(&gate, &place, id, range, body.into_core()).await;
     let stored = stored.map_err(|error| upload::failed(name, id, error, range.is_some()))?;
     Ok(upload::standing(StatusCode::ACCEPTED, name, &stored))
 }

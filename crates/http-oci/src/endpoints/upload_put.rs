@@ -13,12 +13,12 @@ pub(crate) async fn put(
     id: &str,
     body: Incoming,
 ) -> Result<Response<Body>, ApiError> {
-    let (_, gate) = call.enter(Action::Push, name).await?;
+    let (place, gate) = call.enter(Action::Push, name).await?;
     let digest = upload::named_digest(call)?;
     let digest = digest.ok_or_else(|| ApiError::digest("the last request of an upload needs ?digest="))?;
-    let chunk = upload::chunk(call, name, &gate, id, body.length).await?;
+    let chunk = upload::chunk(call, name, (&place, &gate), id, body.length).await?;
     let range = chunk.and_then(|chunk| chunk.inclusive());
-    let finished = call.core().finish_upload(&gate, id, &digest, range, body.into_core()).await;
+    let finished = call.core().finish_upload(&gate, &place, id, &digest, range, body.into_core()).await;
     finished.map_err(|error| upload::failed(name, id, error, range.is_some()))?;
     Ok(upload::created(name, &digest))
 }

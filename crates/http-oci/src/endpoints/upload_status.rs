@@ -8,7 +8,7 @@ use super::upload;
 use crate::{body::Body, call::Call, error::ApiError};
 
 pub(crate) async fn get(call: &Call<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, ApiError> {
-    let (_, gate) = call.enter(Action::Push, name).await?;
-    let stored = call.core().upload_status(&gate, id).await?;
+    let (place, gate) = call.enter(Action::Push, name).await?;
+    let stored = call.core().upload_status(&gate, &place, id).await?;
     Ok(upload::standing(StatusCode::NO_CONTENT, name, &stored))
 }

@@ -1,7 +1,12 @@
 //! What the writer of an upload changes in the database, one transaction each.
 
-use roadstead_db::{DbError, Tx, blob, repository, upload};
-use roadstead_model::Digest;
+use bytes::Bytes;
+use roadstead_blobs::Stored;
+use roadstead_db::{
+    DbError, Tx, blob, repository,
+    upload::{self, Claim, Purpose},
+};
+use roadstead_model::{Algorithm, Digest};
 
 use crate::{Error, Result};
 
@@ -9,19 +14,70 @@ use crate::{Error, Result};
 /// meanwhile and store it only then.
 const LEFT_LIFE: i64 = 3_600_000_000;
 
-/// Takes the row of an upload away whose objects are gone.
-pub(super) async fn remove_upload(
-    tx: &mut Tx<'_>,
-    id: &str,
-    epoch: i64,
-    bucket: i64,
-    left: &[String],
-) -> std::result::Result<bool, DbError> {
-    if !upload::remove(tx, id, epoch).await? {
-        return Ok(false);
+/// What somebody sends to for the first time: its row is yet to be made.
+#[derive(Clone, Debug)]
+pub(super) struct NewUpload {
+    pub(super) registry: i64,
+    pub(super) bucket: i64,
+    /// Of the repository in the registry.
+    pub(super) name: String,
+    pub(super) announced: Option<Algorithm>,
+}
+
+impl NewUpload {
+    async fn repository(&self, tx: &mut Tx<'_>) -> Result<i64> {
+        repository::find_or_make(tx, self.registry, &self.name).await?.ok_or(Error::NameUnknown)
     }
-    remove_objects(tx, bucket, left, LEFT_LIFE).await?;
-    Ok(true)
+
+    /// Over before anything was sent. False: something was, in this moment.
+    pub(super) async fn end(&self, tx: &mut Tx<'_>, id: &str) -> Result<bool> {
+        let repository = self.repository(tx).await?;
+        Ok(upload::begin_over(tx, id, repository, self.bucket, None).await?)
+    }
+}
+
+/// Taking the claim of an upload.
+pub(super) struct Claiming {
+    pub(super) id: String,
+    pub(super) repository: Option<i64>,
+    /// Its row may have to be made, with this state.
+    pub(super) new: Option<(NewUpload, String)>,
+    pub(super) purpose: Purpose,
+    pub(super) lease: i64,
+    pub(super) alone: bool,
+}
+
+impl Claiming {
+    /// `None`: there is no such upload, it is over, or somebody holds it.
+    pub(super) async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Claim>> {
+        let claimed = upload::claim(tx, &self.id, self.repository, self.purpose, self.lease, self.alone).await?;
+        let (None, Some((new, state))) = (&claimed, &self.new) else { return Ok(claimed) };
+        let repository = new.repository(tx).await?;
+        Ok(upload::begin(tx, &self.id, repository, new.bucket, state, self.lease).await?)
+    }
+}
+
+/// The end of an upload whose objects are gone.
+pub(super) struct End {
+    pub(super) id: String,
+    pub(super) epoch: i64,
+    pub(super) bucket: i64,
+    pub(super) left: Vec<String>,
+    /// Its id may be good for something still.
+    pub(super) remembered: bool,
+}
+
+impl End {
+    pub(super) async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<bool, DbError> {
+        let held = match self.remembered {
+            true => upload::end(tx, &self.id, self.epoch).await?,
+            false => upload::remove(tx, &self.id, self.epoch).await?,
+        };
+        if held {
+            remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
+        }
+        Ok(held)
+    }
 }
 
 /// What became durable of an upload.
@@ -55,7 +111,7 @@ pub(super) struct Finish {
     pub(super) bucket: i64,
     pub(super) digest: Digest,
     pub(super) size: i64,
-    pub(super) key: String,
+    pub(super) stored: Stored,
     pub(super) superseded: Vec<String>,
     pub(super) left: Vec<String>,
     pub(super) grace: i64,
@@ -67,14 +123,40 @@ impl Finish {
         if !upload::finish(tx, &self.id, self.epoch, &self.digest, self.size).await? {
             return Err(Error::UploadBusy);
         }
-        let (blob, ours) = blob::find_or_make(tx, self.bucket, &self.digest, self.size, &self.key).await?;
-        if !ours {
-            blob::remove_object(tx, self.bucket, &self.key, 0).await?;
-        }
+        let stored = match &self.stored {
+            Stored::Object(key) => blob::Stored::Object(key),
+            Stored::Bytes(bytes) => blob::Stored::Bytes(bytes),
+        };
+        let blob = blob::find_or_make(tx, self.bucket, &self.digest, self.size, stored).await?;
         remove_objects(tx, self.bucket, &self.superseded, 0).await?;
         remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
         blob::link(tx, held.registry, self.repository, blob, self.grace).await?;
         Ok(())
+    }
+}
+
+/// A small upload that was sent whole to an id that nothing was sent to before: all of it in one transaction.
+pub(super) struct Whole {
+    pub(super) id: String,
+    pub(super) new: NewUpload,
+    pub(super) digest: Digest,
+    pub(super) size: i64,
+    pub(super) bytes: Bytes,
+    pub(super) grace: i64,
+}
+
+impl Whole {
+    /// False: something was sent to it before.
+    pub(super) async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
+        let NewUpload { registry, bucket, .. } = self.new;
+        let repository = self.new.repository(tx).await?;
+        if !upload::begin_over(tx, &self.id, repository, bucket, Some((&self.digest, self.size))).await? {
+            return Ok(false);
+        }
+        let stored = blob::Stored::Bytes(&self.bytes);
+        let blob = blob::find_or_make(tx, bucket, &self.digest, self.size, stored).await?;
+        blob::link(tx, registry, repository, blob, self.grace).await?;
+        Ok(true)
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, future::BoxFuture};
-use roadstead_blobs::{Appender, BlobError, FinishError, UploadState};
+use futures::StreamExt;
+use roadstead_blobs::{Appender, BlobError, FinishError, Stored, UploadState};
 use roadstead_db::{
-    DbError, Tx,
-    upload::{self, Claim, Purpose},
+    DbError,
+    upload::{self, Purpose},
 };
 use roadstead_model::{Algorithm, Digest};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Body, LEASE, Request,
-    rows::{Finish, Save, remove_upload},
+    rows::{Claiming, End, Finish, NewUpload, Save},
 };
 use crate::{Core, Error, Result, core::Writing};
 
@@ -24,7 +24,7 @@ impl Core {
     /// Claims an upload for writing. A request of the same upload that this process still serves is stopped first (its
     /// client has gone on to this request); one on another node is waited for until its lease ends.
     pub(super) async fn claim(&self, request: &Request, purpose: Purpose, length: Option<u64>) -> Result<Writer> {
-        let (id, repository) = (&request.upload, request.repository);
+        let (id, repository) = (&request.row, request.repository);
         let stop = CancellationToken::new();
         let mut leased = i64::MAX;
         let (claim, registered) = loop {
@@ -33,11 +33,18 @@ impl Core {
                 continue;
             }
             let registered = Registered { core: self.clone(), id: id.clone() };
-            let input = (id.clone(), repository, purpose, self.is_alone());
+            let claiming = Claiming {
+                id: id.clone(),
+                repository,
+                new: self.new_row(request, purpose)?,
+                purpose,
+                lease: LEASE,
+                alone: self.is_alone(),
+            };
             let claimed = if self.is_self_contained() {
-                self.db().write_unsynced(input, claim).await?
+                self.db().write_unsynced(claiming, |tx, claiming| Box::pin(claiming.run(tx))).await?
             } else {
-                self.db().write(input, claim).await?
+                self.db().write(claiming, |tx, claiming| Box::pin(claiming.run(tx))).await?
             };
             if let Some(claim) = claimed {
                 break (claim, registered);
@@ -48,7 +55,7 @@ impl Core {
                 return Err(Error::UploadBusy);
             }
             let upload = upload::show(self.db(), id, repository).await?.ok_or(Error::UploadUnknown)?;
-            if upload.finished.is_some() {
+            if upload.over.is_some() {
                 return Err(Error::UploadUnknown);
             }
             // A lease that grows is a living writer on another node.
@@ -67,7 +74,7 @@ impl Core {
             id: id.clone(),
             _registered: registered,
             _renewal: AbortOnDropHandle::new(renewal),
-            repository,
+            repository: claim.repository,
             bucket_row: claim.bucket,
             bucket,
             epoch: claim.epoch,
@@ -83,27 +90,31 @@ impl Core {
         })
     }
 
+    /// What is needed to make the row, where there may be none.
+    fn new_row(&self, request: &Request, purpose: Purpose) -> Result<Option<(NewUpload, String)>> {
+        match &request.new {
+            Some(new) if purpose == Purpose::Write => {
+                let key = self.bucket(new.bucket)?.fresh_key();
+                Ok(Some((new.clone(), UploadState::new(key, new.announced).to_text())))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop. An error:
     /// a newer one is there, or any where the upload was thought to be idle.
     fn register_writer(&self, request: &Request, purpose: Purpose, stop: &CancellationToken) -> Result<bool> {
         let mut writers = self.writers();
-        if let Some(other) = writers.get(&request.upload) {
+        if let Some(other) = writers.get(&request.row) {
             if other.request > request.number || matches!(purpose, Purpose::Expire(_)) {
                 return Err(Error::UploadBusy);
             }
             other.stop.cancel();
             return Ok(false);
         }
-        writers.insert(request.upload.clone(), Writing { request: request.number, stop: stop.clone() });
+        writers.insert(request.row.clone(), Writing { request: request.number, stop: stop.clone() });
         Ok(true)
     }
-}
-
-fn claim<'t>(
-    tx: &'t mut Tx<'_>,
-    (id, repository, purpose, alone): &'t (String, i64, Purpose, bool),
-) -> BoxFuture<'t, std::result::Result<Option<Claim>, DbError>> {
-    Box::pin(upload::claim(tx, id, *repository, *purpose, LEASE, *alone))
 }
 
 /// Holds the claim for as long as the writer lives, however long storage takes. When the claim is lost, or may be since it could not
@@ -366,7 +377,7 @@ impl Writer {
         let finished = match appender.finish(digest).await {
             Ok(finished) => finished,
             Err(FinishError::Mismatch { actual }) => {
-                self.discard().await?;
+                self.discard(true).await?;
                 return Err(Error::DigestMismatch { expected: *digest, actual });
             }
             Err(FinishError::Blob(error)) => {
@@ -379,8 +390,8 @@ impl Writer {
             }
         };
         // An object that another writer may still store under the first key: of no use when it is not the blob's.
-        let left_behind = self.state.left_behind().filter(|key| *key != finished.key).map(str::to_owned);
-        self.left.extend(left_behind);
+        let left_behind = self.state.left_behind().filter(|key| finished.stored != Stored::Object((*key).to_owned()));
+        self.left.extend(left_behind.map(str::to_owned));
         let finish = Finish {
             id: self.id.clone(),
             epoch: self.epoch,
@@ -388,7 +399,7 @@ impl Writer {
             bucket: self.bucket_row,
             digest: *digest,
             size: i64::try_from(finished.size).map_err(|_| Error::TooLarge { limit: i64::MAX.unsigned_abs() })?,
-            key: finished.key,
+            stored: finished.stored,
             superseded: finished.superseded,
             left: self.left.clone(),
             grace: self.core.options().collect_grace,
@@ -405,9 +416,9 @@ impl Writer {
         }
     }
 
-    /// Takes the upload and all that it stored away. The row says so first: whoever lost the claim unknowingly would remove the
+    /// Takes the upload and all that it stored away. `remembered`: its id may be good for something still. The row says so first: whoever lost the claim unknowingly would remove the
     /// object of a blob that another writer made of the upload meanwhile.
-    pub(super) async fn discard(mut self) -> Result<()> {
+    pub(super) async fn discard(mut self, remembered: bool) -> Result<()> {
         self.appender = None;
         let input = (self.id.clone(), self.epoch);
         let begun = self
@@ -422,13 +433,14 @@ impl Writer {
             return Err(error.into());
         }
         self.left.extend(self.state.left_behind().map(str::to_owned));
-        let input = (self.id.clone(), self.epoch, self.bucket_row, std::mem::take(&mut self.left));
-        let removed = self
-            .core
-            .db()
-            .write(input, |tx, (id, epoch, bucket, left)| Box::pin(remove_upload(tx, id, *epoch, *bucket, left)))
-            .await
-            .map_err(|error: DbError| error)?;
-        self.must_hold(removed)
+        let end = End {
+            id: self.id.clone(),
+            epoch: self.epoch,
+            bucket: self.bucket_row,
+            left: std::mem::take(&mut self.left),
+            remembered,
+        };
+        let ended = self.core.db().write(end, |tx, end| Box::pin(end.run(tx))).await;
+        self.must_hold(ended.map_err(|error: DbError| error)?)
     }
 }

@@ -16,6 +16,7 @@ mod nodes;
 mod property;
 mod registries;
 mod scene;
+mod small_blobs;
 mod tags;
 mod trash;
 mod types;

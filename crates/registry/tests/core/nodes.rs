@@ -24,7 +24,7 @@ async fn first_node(
     let gate = gate(&scene.core, &place(APP)).await;
     let finishing = tokio::spawn({
         let (core, id) = (scene.core.clone(), id.to_owned());
-        async move { core.finish_upload(&gate, &id, &wanted, None, slow).await }
+        async move { core.finish_upload(&gate, &place(APP), &id, &wanted, None, slow).await }
     });
     sender.send(Ok(bytes)).unwrap();
     until("the chunk was taken", async || asked.count() >= 2).await;
@@ -39,9 +39,9 @@ async fn takeover(ours: Bytes, theirs: Bytes, wanted: Digest) {
     let (sender, finishing) = first_node(&scene, &upload.id, wanted, ours).await;
     let second = scene.node(120 * SECOND).await;
     let gate = gate(&second, &place(APP)).await;
-    let stored = second.upload_status(&gate, &upload.id).await.unwrap().stored;
+    let stored = second.upload_status(&gate, &place(APP), &upload.id).await.unwrap().stored;
     let rest = theirs.slice(usize::try_from(stored).unwrap()..);
-    second.finish_upload(&gate, &upload.id, &digest(&theirs), None, body(rest)).await.unwrap();
+    second.finish_upload(&gate, &place(APP), &upload.id, &digest(&theirs), None, body(rest)).await.unwrap();
     drop(sender);
     finishing.await.unwrap().expect_err("its lease was lost");
     assert!(read_blob(&second, &place(APP), &digest(&theirs)).await.unwrap() == theirs, "the second one's bytes");
@@ -81,12 +81,12 @@ async fn a_node_does_not_take_the_object_of_another_for_its_own() {
     let (sender, finishing) = first_node(&scene, &upload.id, digest(&ours), ours).await;
     let second = scene.node(120 * SECOND).await;
     let gate = gate(&second, &place(APP)).await;
-    let stored = usize::try_from(second.upload_status(&gate, &upload.id).await.unwrap().stored).unwrap();
+    let stored = usize::try_from(second.upload_status(&gate, &place(APP), &upload.id).await.unwrap().stored).unwrap();
     let (their_sender, asked, slow) = slow_body();
     let their_digest = digest(&theirs);
     let successor = tokio::spawn({
         let (core, gate, id) = (second.clone(), gate.clone(), upload.id.clone());
-        async move { core.finish_upload(&gate, &id, &their_digest, None, slow).await }
+        async move { core.finish_upload(&gate, &place(APP), &id, &their_digest, None, slow).await }
     });
     their_sender.send(Ok(Bytes::copy_from_slice(&theirs[stored..]))).unwrap();
     until("the chunk was taken", async || asked.count() >= 2).await;
@@ -111,7 +111,7 @@ async fn a_second_node_waits_for_a_living_first_one() {
     let repeated = tokio::spawn({
         let gate = gate(&second, &place(APP)).await;
         let (second, id) = (second.clone(), upload.id.clone());
-        async move { second.finish_upload(&gate, &id, &layer, None, body("layer")).await }
+        async move { second.finish_upload(&gate, &place(APP), &id, &layer, None, body("layer")).await }
     });
     let tried = async || scene.count("SELECT epoch FROM upload").await;
     assert_eq!(tried().await, 1, "it has no claim");
@@ -133,13 +133,13 @@ async fn the_object_of_a_node_that_was_left_behind_is_removed() {
     let ours = gate(&scene.core, &place(APP)).await;
     let appending = tokio::spawn({
         let (core, id) = (scene.core.clone(), upload.id.clone());
-        async move { core.append(&ours, &id, None, slow).await }
+        async move { core.append(&ours, &place(APP), &id, None, slow).await }
     });
     sender.send(Ok(Bytes::from_static(b"first"))).unwrap();
     until("the chunk was taken", async || asked.count() >= 2).await;
     let second = scene.node(120 * SECOND).await;
     let theirs = gate(&second, &place(APP)).await;
-    second.finish_upload(&theirs, &upload.id, &digest(b"other"), None, body("other")).await.unwrap();
+    second.finish_upload(&theirs, &place(APP), &upload.id, &digest(b"other"), None, body("other")).await.unwrap();
     drop(sender);
     appending.await.unwrap().expect_err("its lease was lost");
     scene.maintain(2 * 3600 * SECOND).await;
@@ -155,7 +155,7 @@ async fn a_cancelled_upload_leaves_nothing_also_when_a_node_wakes_up_late() {
     let (sender, finishing) = first_node(&scene, &upload.id, digest(b"first"), Bytes::from_static(b"first")).await;
     let second = scene.node(120 * SECOND).await;
     let theirs = gate(&second, &place(APP)).await;
-    second.cancel_upload(&theirs, &upload.id).await.unwrap();
+    second.cancel_upload(&theirs, &place(APP), &upload.id).await.unwrap();
     drop(sender);
     finishing.await.unwrap().expect_err("its lease was lost");
     assert!(read_blob(&second, &place(APP), &digest(b"first")).await.is_none());

@@ -36,11 +36,11 @@ async fn nothing_comes_into_a_registry_in_the_trash(scene: Scene) {
     // All of these requests had begun before.
     let core = &scene.core;
     let (held, from) = (gate(core, &app).await, gate(core, &source).await);
-    let begun = core.begin_upload(&held, &app, None).await.unwrap();
+    let begun = core.begin_upload(&held, &app, None).unwrap();
     let (sender, asked, slow) = slow_body();
     let finishing = tokio::spawn({
-        let (core, held, id) = (core.clone(), held.clone(), core.begin_upload(&held, &app, None).await.unwrap().id);
-        async move { core.finish_upload(&held, &id, &digest(b"late"), None, slow).await }
+        let (core, held, id) = (core.clone(), held.clone(), core.begin_upload(&held, &app, None).unwrap().id);
+        async move { core.finish_upload(&held, &place("main/app"), &id, &digest(b"late"), None, slow).await }
     });
     sender.send(Ok(b"late"[..].into())).unwrap();
     until("the chunk was taken", async || asked.count() >= 2).await;
@@ -49,10 +49,13 @@ async fn nothing_comes_into_a_registry_in_the_trash(scene: Scene) {
     assert!(!delete_registry(core, "main").await, "once is enough");
     drop(sender);
     assert!(matches!(finishing.await.unwrap(), Err(Error::NameUnknown)));
-    let finished = core.finish_upload(&held, &begun.id, &digest(b"late"), None, body("late")).await;
+    let finished = core.finish_upload(&held, &app, &begun.id, &digest(b"late"), None, body("late")).await;
     assert!(matches!(finished, Err(Error::NameUnknown)), "{finished:?}");
     assert!(matches!(core.upload_whole(&held, &app, &digest(b"x"), body("x")).await, Err(Error::NameUnknown)));
-    assert!(matches!(core.begin_upload(&held, &app, None).await, Err(Error::NameUnknown)));
+    let late = core.begin_upload(&held, &app, None).unwrap();
+    let appended = core.append(&held, &app, &late.id, None, body("late")).await;
+    assert!(matches!(appended, Err(Error::NameUnknown)), "{appended:?}");
+    assert!(matches!(core.begin_upload(&gate(core, &app).await, &app, None), Err(Error::NameUnknown)));
     assert!(!core.mount(&held, &place("main/new"), &digest(b"layer"), MountFrom::Place(&from)).await.unwrap());
     let push = roadstead_registry::ManifestPush {
         media_type: None,
@@ -155,8 +158,8 @@ async fn after_its_time_no_row_of_it_is_left(scene: Scene) {
     let trashed = push_image(&scene.core, &more, &["v1"], &[b"config", b"more"]).await;
     delete(&scene.core, &more, &trashed).await.unwrap();
     push_blob(&scene.core, &more, b"without an artifact").await.unwrap();
-    let upload = scene.core.begin_upload(&gate(&scene.core, &app).await, &app, None).await.unwrap();
-    scene.core.append(&gate(&scene.core, &app).await, &upload.id, None, body("half")).await.unwrap();
+    let upload = scene.core.begin_upload(&gate(&scene.core, &app).await, &app, None).unwrap();
+    scene.core.append(&gate(&scene.core, &app).await, &app, &upload.id, None, body("half")).await.unwrap();
     assert!(delete_registry(&scene.core, "doomed").await);
     assert!(read_blob(&scene.core, &app, &child).await.is_none());
 
@@ -176,8 +179,8 @@ async fn after_its_time_no_row_of_it_is_left(scene: Scene) {
 
 async fn an_upload_under_way_holds_its_registry_until_it_expires(scene: Scene) {
     let app = place("main/app");
-    let upload = scene.core.begin_upload(&gate(&scene.core, &app).await, &app, None).await.unwrap();
-    scene.core.append(&gate(&scene.core, &app).await, &upload.id, None, body("half")).await.unwrap();
+    let upload = scene.core.begin_upload(&gate(&scene.core, &app).await, &app, None).unwrap();
+    scene.core.append(&gate(&scene.core, &app).await, &app, &upload.id, None, body("half")).await.unwrap();
     delete_registry(&scene.core, "main").await;
     let options = roadstead_registry::Options { upload_life: 30 * DAY, ..scene.options.clone() };
     maintain(&scene.node_with(8 * DAY, options).await).await;

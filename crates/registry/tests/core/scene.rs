@@ -37,6 +37,32 @@ macro_rules! on_both_engines {
 }
 pub(crate) use on_both_engines;
 
+/// Runs each test on both engines with buckets that leave small blobs to the database, as `small::embedded::NAME` and `small::scale_out::NAME`.
+macro_rules! with_small_blobs {
+    ($($name:ident),* $(,)?) => {
+        mod small {
+            mod embedded {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::super::$name(crate::scene::Scene::embedded().await.leaving_small_blobs().await).await;
+                })*
+            }
+            mod scale_out {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    if let Some(scene) = crate::scene::Scene::scale_out().await {
+                        super::super::$name(scene.leaving_small_blobs().await).await;
+                    }
+                })*
+            }
+        }
+    };
+}
+pub(crate) use with_small_blobs;
+
+/// What is small where small blobs are left to the database, in bytes.
+pub(crate) const SMALL_BYTES: usize = 16 << 10;
+
 /// What a test works with.
 pub(crate) struct Scene {
     /// A node.
@@ -46,6 +72,8 @@ pub(crate) struct Scene {
     /// The settings of the cores.
     pub(crate) options: Options,
     place: Storage,
+    /// Up to how many bytes blobs are left to the database.
+    small_bytes: usize,
 }
 
 enum Storage {
@@ -70,12 +98,20 @@ impl Scene {
     async fn over(place: Storage) -> Self {
         // A manifest that names what is missing is refused: so a blob that was taken away too early is noticed.
         let options = Options { require_blobs: true, ..Options::default() };
-        let bucket = place.bucket().await;
+        let bucket = place.bucket(0).await;
         let db = place.db(0).await;
         let core = Core::open(db, bucket.clone(), options.clone()).await.expect("a fresh database and a fresh bucket");
-        let scene = Self { core, bucket, options, place };
+        let scene = Self { core, bucket, options, place, small_bytes: 0 };
         scene.make_registry("main").await;
         scene
+    }
+
+    /// The same storage, where the bucket leaves small blobs to the database from now on.
+    pub(crate) async fn leaving_small_blobs(mut self) -> Self {
+        self.small_bytes = SMALL_BYTES;
+        self.bucket = self.place.bucket(SMALL_BYTES).await;
+        self.core = self.node(0).await;
+        self
     }
 
     pub(crate) async fn make_registry(&self, name: &str) {
@@ -97,8 +133,16 @@ impl Scene {
         self.node_with(ahead, self.options.clone()).await
     }
 
+    /// Another node, whose bucket leaves blobs of up to so many bytes to the database.
+    pub(crate) async fn with_small_bytes(&self, small_bytes: usize) -> Core {
+        let (db, bucket) = (self.place.db(0).await, self.place.bucket(small_bytes).await);
+        Core::open(db, bucket, self.options.clone()).await.expect("another node")
+    }
+
     pub(crate) async fn node_with(&self, ahead: i64, options: Options) -> Core {
-        Core::open(self.place.db(ahead).await, self.place.bucket().await, options).await.expect("another node")
+        Core::open(self.place.db(ahead).await, self.place.bucket(self.small_bytes).await, options)
+            .await
+            .expect("another node")
     }
 
     pub(crate) fn is_embedded(&self) -> bool {
@@ -127,12 +171,12 @@ impl Scene {
         match &self.place {
             Storage::Files(_) => {
                 let folder = tempfile::tempdir().unwrap();
-                (directory(folder.path()).await, Box::new(folder))
+                (directory(folder.path(), 0).await, Box::new(folder))
             }
             Storage::Servers { s3, .. } => {
                 let s3 = *s3;
                 let name = tokio::task::spawn_blocking(move || s3.bucket()).await.unwrap();
-                (s3_bucket(s3, &name).await, Box::new(()))
+                (s3_bucket(s3, &name, 0).await, Box::new(()))
             }
         }
     }
@@ -254,10 +298,10 @@ impl Storage {
         open(url, ahead).await
     }
 
-    async fn bucket(&self) -> Bucket {
+    async fn bucket(&self, small_bytes: usize) -> Bucket {
         match self {
-            Self::Files(folder) => directory(&folder.path().join("bucket")).await,
-            Self::Servers { s3, bucket, .. } => s3_bucket(s3, bucket).await,
+            Self::Files(folder) => directory(&folder.path().join("bucket"), small_bytes).await,
+            Self::Servers { s3, bucket, .. } => s3_bucket(s3, bucket, small_bytes).await,
         }
     }
 }
@@ -275,25 +319,24 @@ async fn open(url: DatabaseUrl, ahead: i64) -> Db {
     Db::open(options).await.expect("the database opens")
 }
 
-async fn directory(path: &Path) -> Bucket {
-    open_bucket(BucketKind::Directory { path: path.to_owned(), shared: false }).await
+async fn directory(path: &Path, small_bytes: usize) -> Bucket {
+    open_bucket(BucketKind::Directory { path: path.to_owned(), shared: false }, small_bytes).await
 }
 
-async fn s3_bucket(s3: &S3, name: &str) -> Bucket {
-    open_bucket(BucketKind::S3(S3Options {
+async fn s3_bucket(s3: &S3, name: &str, small_bytes: usize) -> Bucket {
+    let kind = BucketKind::S3(S3Options {
         name: name.to_owned(),
         endpoint: Some(s3.endpoint.clone()),
         region: Some(s3.region.clone()),
         access_key_id: Some(s3.access_key_id.clone()),
         secret_access_key: Some(s3.secret_access_key.clone()),
         ..S3Options::default()
-    }))
-    .await
+    });
+    open_bucket(kind, small_bytes).await
 }
 
-async fn open_bucket(kind: BucketKind) -> Bucket {
-    let mut options = BucketOptions::new(kind);
-    options.part_bytes = 5 << 20;
+async fn open_bucket(kind: BucketKind, small_bytes: usize) -> Bucket {
+    let options = BucketOptions { part_bytes: 5 << 20, small_bytes, ..BucketOptions::new(kind) };
     Bucket::open(options, MemoryBudget::new(256)).await.expect("the bucket opens")
 }
 

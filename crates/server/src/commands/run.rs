@@ -106,7 +106,7 @@ async fn open(config: &Config, with_buckets: bool) -> Result<Services, String> {
     let db = wiring::open_database(config).await?;
     let core = if with_buckets {
         let buckets = wiring::open_buckets(config, &wiring::memory_budget(config)).await?;
-        Some(wiring::open_core(config, db.clone(), buckets).await?)
+        Some(wiring::open_core(config, db.clone(), buckets, roadstead_registry::TicketKey::default()).await?)
     } else {
         None
     };

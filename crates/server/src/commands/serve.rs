@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_access::{Clock, Entropy};
 use roadstead_blobs::Hold;
 use roadstead_http_oci::OciService;
-use roadstead_registry::Core;
+use roadstead_registry::{Core, TicketKey};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -111,7 +111,8 @@ impl Node {
             .iter()
             .map(|(name, bucket)| bucket.hold().map_err(|error| format!("the bucket `{name}` can't be used: {error}")));
         let hold = hold.collect::<Result<Vec<_>, _>>()?;
-        let core = wiring::open_core(config, db.clone(), buckets.clone()).await?;
+        let core =
+            wiring::open_core(config, db.clone(), buckets.clone(), TicketKey::derived(secret_key.expose())).await?;
         let access = wiring::open_access(config, db.clone(), &secret_key).await?;
         let start = first_start::start(config, &core, access.keys()).await?;
 

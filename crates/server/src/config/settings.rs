@@ -207,6 +207,8 @@ settings! {
             "Seconds within which the object storage has to carry a request out, tries again included; then its client gets 503. It must be enough for a part over your line. A download ends when no byte comes for so long.";
         probe_seconds: u64 = "15", number(1..=3600),
             "Seconds between two looks whether the buckets answer; that of the default bucket counts for all. `/readyz` says that they can't be reached when none has answered for four times as long.";
+        small_bytes: u64 = "16384", number(0..=65_536),
+            "Blobs of up to so many bytes lie in the database and not in the bucket: configs of images, signatures. A file or object for each would cost more than its bytes. 0 for none; what is stored already stays where it is.";
         reserve_mib: u64 = "64", number(0..=1_048_576),
             "MiB that pushes leave free on the disk of a `directory`, but never more than a sixteenth of the disk: deletes, and what else the database has to write, still have room when pushes get 503.";
     }
@@ -242,7 +244,7 @@ settings! {
         blob_bytes: u64 = "0", number(0..=u64::MAX),
             "Bytes of a layer; 0 for no limit.";
         upload_hours: u64 = "24", number(1..=8760),
-            "Hours without a byte after which an unfinished upload is removed.";
+            "Hours without a byte after which an unfinished upload is removed. One that nothing was ever sent to is over after 25 minutes.";
         memory_mib: u64 = "512", number(32..=1_048_576),
             "MiB that bodies of pushes and pulls may use together; when they are used up, further ones wait.";
         memory_seconds: u64 = "20", number(1..=3600),

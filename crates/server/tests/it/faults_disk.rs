@@ -281,10 +281,12 @@ fn full_of_files() {
     let blob = push_and_pull(&client, REPO, 1000);
     disk.fill_inodes();
     for _ in 0..3 {
-        expect_full(&try_blob(&client, &random_bytes(1000)));
+        expect_full(&try_blob(&client, &random_bytes(20_000)));
     }
+    // What is small needs no file.
+    push_and_pull(&client, REPO, 1000);
     the_rest_goes_on(&server, &named, &blob);
     watched.check();
     disk.make_room();
-    push_and_pull(&client, REPO, 1000);
+    push_and_pull(&client, REPO, 20_000);
 }

@@ -233,7 +233,11 @@ fn all_connections_in_use() {
         let held = cluster.database.hold("LOCK TABLE upload IN ACCESS EXCLUSIVE MODE");
         thread::scope(|scope| {
             for _ in 0..40 {
-                scope.spawn(|| expect_trouble(&client.post(&format!("/v2/{REPO}/blobs/uploads/"))));
+                scope.spawn(|| {
+                    expect_trouble(
+                        &client.put(&format!("{}?digest={}", client.begin(REPO), digest(b"layer")), b"layer"),
+                    )
+                });
             }
             for _ in 0..50 {
                 client.get(&format!("/v2/{REPO}/manifests/{named}")).expect(200);

@@ -30,6 +30,7 @@ fn node(cluster: &Arc<Cluster>, endpoint: &str, seconds: &str) -> Setup {
         .set("ROADSTEAD_BUCKET_ANSWER_SECONDS", seconds)
         .set("ROADSTEAD_BUCKET_PROBE_SECONDS", "1")
         .set("ROADSTEAD_BUCKET_PART_MIB", "5")
+        .set("ROADSTEAD_BUCKET_SMALL_BYTES", "0")
         .set("ROADSTEAD_LIMITS_MEMORY_MIB", "64")
         .set("ROADSTEAD_GC_INTERVAL_SECONDS", "1")
         .set("ROADSTEAD_GC_RECOVERY_DAYS", "0")

@@ -332,7 +332,7 @@ fn push_status(client: &Client, repository: &str, tag: &str, image: &Image) -> u
 /// Invariant 6 and ARCHITECTURE.md, garbage collection: when its time in the trash and the grace are over, what nothing
 /// holds leaves the bucket; what something holds stays.
 fn deleted_bytes_are_reclaimed(storage: &Storage) {
-    let setup = storage.setup().set("ROADSTEAD_TRASH_DAYS", "0").set("ROADSTEAD_GC_GRACE_SECONDS", "1");
+    let setup = storage.setup_of_objects().set("ROADSTEAD_TRASH_DAYS", "0").set("ROADSTEAD_GC_GRACE_SECONDS", "1");
     let server = Server::start(setup.set("ROADSTEAD_GC_RECOVERY_DAYS", "0"));
     let client = server.client();
     let [kept, gone] = [content::image(1), content::image(3)];

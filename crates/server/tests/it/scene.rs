@@ -105,6 +105,9 @@ macro_rules! on_both_engines {
 }
 pub(crate) use on_both_engines;
 
+/// Up to how many bytes a blob lies in the database.
+const SMALL_BYTES: &str = "ROADSTEAD_BUCKET_SMALL_BYTES";
+
 /// A fresh storage for servers of a test's own.
 pub(crate) struct Storage {
     pub(crate) engine: Engine,
@@ -115,11 +118,19 @@ impl Storage {
     /// How a server on it is started: bytes are streamed unless the test says otherwise.
     pub(crate) fn setup(&self) -> Setup {
         let setup = match &self.cluster {
-            Some(cluster) => Setup::node(BINARY, cluster).set("ROADSTEAD_BUCKET_REDIRECT", "false"),
+            // Whatever a test stores is an object there, as small as it is; on the other engine it is as without configuration.
+            Some(cluster) => {
+                Setup::node(BINARY, cluster).set("ROADSTEAD_BUCKET_REDIRECT", "false").set(SMALL_BYTES, "0")
+            }
             None => Setup::directory(BINARY),
         };
         // Whoever waits for the background does not wait long.
         setup.set("ROADSTEAD_GC_INTERVAL_SECONDS", "1")
+    }
+
+    /// The same where all blobs are objects of the bucket, for who counts those.
+    pub(crate) fn setup_of_objects(&self) -> Setup {
+        self.setup().set(SMALL_BYTES, "0")
     }
 
     /// A server on it.
@@ -192,6 +203,7 @@ fn shared(engine: Engine) -> Option<&'static Shared> {
             .get_or_init(|| {
                 let (postgres, s3) = engines::scale_out()?;
                 let setup = Setup::node(BINARY, &Cluster::new(postgres, s3));
+                let setup = setup.set(SMALL_BYTES, "0");
                 Some(ours(Server::start(setup.set("ROADSTEAD_BUCKET_REDIRECT", "false"))))
             })
             .as_ref(),

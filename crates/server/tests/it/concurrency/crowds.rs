@@ -19,7 +19,7 @@ const CROWD: usize = 64;
 
 /// Two nodes where there can be two; one. Duplicates leave the bucket at once.
 fn nodes(storage: &Storage) -> Vec<Server> {
-    (0..if storage.engine == Engine::S3 { 2 } else { 1 }).map(|_| storage.start()).collect()
+    (0..if storage.engine == Engine::S3 { 2 } else { 1 }).map(|_| Server::start(storage.setup_of_objects())).collect()
 }
 
 /// Asks again while there is no room, as clients do: a crowd on a busy machine is told to come later (503), and that is right.

@@ -24,7 +24,7 @@ on_both_engines!(
 
 /// A server that lets nothing lie: no trash, and what nothing holds goes after so many seconds.
 fn collecting(storage: &Storage, grace: u64) -> Server {
-    let setup = storage.setup().set("ROADSTEAD_TRASH_DAYS", "0").set("ROADSTEAD_GC_RECOVERY_DAYS", "0");
+    let setup = storage.setup_of_objects().set("ROADSTEAD_TRASH_DAYS", "0").set("ROADSTEAD_GC_RECOVERY_DAYS", "0");
     Server::start(setup.set("ROADSTEAD_GC_GRACE_SECONDS", &grace.to_string()))
 }
 
