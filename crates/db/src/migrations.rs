@@ -122,7 +122,8 @@ CREATE TABLE upload (
     touched BIGINT NOT NULL,
     finished {bytes}
 ){by_key};
-CREATE INDEX upload_touched ON upload (touched);
+CREATE INDEX upload_over ON upload (touched) WHERE finished IS NOT NULL;
+CREATE INDEX upload_unfinished ON upload (touched) WHERE finished IS NULL;
 CREATE INDEX upload_repository ON upload (repository);
 
 -- Artifacts ---------------------------------------------------------------------------------------------------------

@@ -213,9 +213,15 @@ pub async fn end(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError>
     Ok(ended == 1)
 }
 
-/// Forgets an upload that was left alone for so long that its id is good for nothing any more; its claim must be held.
-pub async fn remove(tx: &mut Tx<'_>, id: &str, epoch: i64) -> Result<bool, DbError> {
-    tx.execute("DELETE FROM upload WHERE id = $1 AND epoch = $2", params![id, epoch]).await.map(|rows| rows == 1)
+/// Forgets an upload whose claim is held, if it was begun more than `life` microseconds ago.
+pub async fn remove(tx: &mut Tx<'_>, id: &str, epoch: i64, life: i64) -> Result<bool, DbError> {
+    let removed = tx
+        .execute(
+            "DELETE FROM upload WHERE id = $1 AND epoch = $2 AND finished IS NULL AND begun < {now} - $3",
+            params![id, epoch, life],
+        )
+        .await?;
+    Ok(removed == 1)
 }
 
 /// An upload that was left alone for too long.
@@ -225,18 +231,26 @@ pub struct Idle {
     pub id: String,
     /// Row of its repository.
     pub repository: i64,
-    /// Nothing of it is in the bucket but the blob that it became, if it became one.
-    pub over: bool,
 }
 
-/// Uploads that nobody touched for `life` microseconds, and those that are over for longer than `over_life`; at most `limit`.
-pub async fn idle(db: &Db, life: i64, over_life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
+/// Uploads that nobody touched for `life` microseconds, or that are to be taken away, at most `limit`.
+pub async fn idle(db: &Db, life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
     db.list(
-        "SELECT id, repository, finished IS NOT NULL FROM upload
-         WHERE (finished IS NULL AND (ending OR touched < {now} - $1) AND lease <= {now}) OR (finished IS NOT NULL AND touched < {now} - $2)
-         ORDER BY touched LIMIT $3",
-        params![life, over_life, limit],
-        |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)?, over: row.get(2)? }),
+        "SELECT id, repository FROM upload WHERE finished IS NULL AND (ending OR touched < {now} - $1) AND lease <= {now}
+         ORDER BY touched LIMIT $2",
+        params![life, limit],
+        |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)? }),
+    )
+    .await
+}
+
+/// Uploads that have been over for `life` microseconds, those that became nothing for `nothing_life`; at most `limit`.
+pub async fn over(db: &Db, life: i64, nothing_life: i64, limit: i64) -> Result<Vec<Idle>, DbError> {
+    db.list(
+        "SELECT id, repository FROM upload WHERE finished IS NOT NULL AND touched < {now} - $1
+         AND (length(finished) > 0 OR touched < {now} - $2) ORDER BY touched LIMIT $3",
+        params![life, nothing_life, limit],
+        |row| Ok(Idle { id: row.get(0)?, repository: row.get(1)? }),
     )
     .await
 }

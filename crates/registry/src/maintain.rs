@@ -144,11 +144,13 @@ impl Core {
     }
 
     async fn end_uploads(&self) -> Result<usize> {
-        let idle = upload::idle(self.db(), self.options().upload_life, OVER_LIFE, BATCH).await?;
-        let (over, unfinished): (Vec<_>, Vec<_>) = idle.into_iter().partition(|upload| upload.over);
+        let grace = self.options().collect_grace;
+        // One that became nothing may be all that its repository has, which can be reaped only after the grace.
+        let over = upload::over(self.db(), OVER_LIFE, grace.max(OVER_LIFE), BATCH).await?;
+        let unfinished = upload::idle(self.db(), self.options().upload_life, BATCH).await?;
         let forgotten = over.len();
         if forgotten > 0 {
-            let input = (over, self.options().collect_grace);
+            let input = (over, grace);
             let forget = self.db().write(input, |tx, (uploads, grace)| Box::pin(forget_and_reap(tx, uploads, *grace)));
             forget.await.map_err(|error: DbError| error)?;
         }

@@ -13,8 +13,8 @@ use roadstead_db::{
 };
 use roadstead_model::{Algorithm, Digest, Place};
 
-use self::rows::NewUpload;
 pub use self::ticket::TicketKey;
+use self::{rows::NewUpload, whole::AtOnce};
 use crate::{Core, Error, Gate, Result};
 
 /// How long a claimed upload is held without a sign of life, microseconds. It is renewed each third of it, so it ends only for a node
@@ -144,7 +144,10 @@ impl Core {
     }
 
     async fn finish(&self, request: &Request, digest: &Digest, range: Option<(u64, u64)>, body: Body) -> Result<()> {
-        let Some(body) = self.finish_at_once(request, digest, range, body).await? else { return Ok(()) };
+        let (body, range) = match self.finish_at_once(request, digest, range, body).await? {
+            AtOnce::Done => return Ok(()),
+            AtOnce::Not(body, range) => (body, range),
+        };
         let mut writer = match self.claim(request, Purpose::Write, body.length).await {
             Ok(writer) => writer,
             Err(Error::UploadUnknown) => {
@@ -193,8 +196,7 @@ impl Core {
     pub(crate) async fn abandon(&self, repository: Option<i64>, row: &str, purpose: Purpose) -> Result<()> {
         let request = Request { row: row.to_owned(), repository, new: None, number: self.next_request() };
         let core = self.clone();
-        let remembered = purpose == Purpose::End;
-        spawned(async move { core.claim(&request, purpose, Some(0)).await?.discard(remembered).await }).await
+        spawned(async move { core.claim(&request, purpose, Some(0)).await?.discard().await }).await
     }
 
     /// Lets the target see a blob that exists in the same bucket. False: it can't be (begin an upload instead).

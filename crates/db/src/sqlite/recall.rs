@@ -1,7 +1,7 @@
 //! Answers of point reads, remembered until a table that they were read from changes.
 //!
 //! Where the file is this process's alone ([`Options::alone`](crate::Options)), all changes go through a writer thread: so it is known here
-//! when an answer is no longer true. (A DELETE without WHERE would not be told by SQLite; there is none. What is opened twice in one process, as tests do, shares what is known.) The hook of the connection that writes notes the tables that a transaction changes. From before its commit until after
+//! when an answer is no longer true. (A DELETE without WHERE would not be told by SQLite, nor a change of a table without row numbers: there is none such. What is opened twice in one process, as tests do, shares what is known.) The hook of the connection that writes notes the tables that a transaction changes. From before its commit until after
 //! it nothing that was read from them is recalled or remembered; then their counts are one higher, and what was remembered before is
 //! not what is asked for any more. Who was told of a commit, or has seen what it did, never gets an answer from before it.
 //!
@@ -32,7 +32,7 @@ use crate::{
 /// Answers that are remembered at most: each has a place by its hash, where the newest stays. About half a KiB each.
 const PLACES: usize = 4096;
 
-/// The tables that remembered answers are read from.
+/// The tables that remembered answers are read from. None of them is `{by_key}`: a test holds that.
 const WATCHED: [&str; 10] = [
     "registry",
     "repository",
@@ -220,6 +220,20 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_of_all_watched_tables_are_told() {
+        let connection = Connection::open_in_memory().unwrap();
+        let dialect = crate::dialect::Dialect::new(crate::Engine::Sqlite, 0);
+        for step in crate::migrations::MIGRATIONS {
+            connection.execute_batch(&dialect.translate(step.sql).unwrap()).unwrap();
+        }
+        for table in WATCHED {
+            let sql = "SELECT sql FROM sqlite_master WHERE name = ?1";
+            let made: String = connection.query_row(sql, [table], |row| row.get(0)).unwrap();
+            assert!(!made.contains("WITHOUT ROWID"), "{made}");
+        }
+    }
 
     const TAGS: Tables = Tables::of(&["tag", "artifact"]);
     const BLOBS: Tables = Tables::of(&["blob"]);

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use roadstead_blobs::Stored;
 use roadstead_db::{
     DbError, Tx, blob, repository,
-    upload::{self, Claim, Purpose},
+    upload::{self, Claim},
 };
 use roadstead_model::{Algorithm, Digest};
 
+use super::OVER_LIFE;
 use crate::{Error, Result};
 
 /// After so long what a writer that was left behind may have stored is removed, microseconds: a halted process may wake up
@@ -36,24 +37,19 @@ impl NewUpload {
     }
 }
 
-/// Taking the claim of an upload.
-pub(super) struct Claiming {
+/// The row of an upload that something is sent to for the first time, claimed.
+pub(super) struct Begin {
     pub(super) id: String,
-    pub(super) repository: Option<i64>,
-    /// Its row may have to be made, with this state.
-    pub(super) new: Option<(NewUpload, String)>,
-    pub(super) purpose: Purpose,
+    pub(super) new: NewUpload,
+    pub(super) state: String,
     pub(super) lease: i64,
-    pub(super) alone: bool,
 }
 
-impl Claiming {
-    /// `None`: there is no such upload, it is over, or somebody holds it.
+impl Begin {
+    /// `None`: there is a row.
     pub(super) async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Claim>> {
-        let claimed = upload::claim(tx, &self.id, self.repository, self.purpose, self.lease, self.alone).await?;
-        let (None, Some((new, state))) = (&claimed, &self.new) else { return Ok(claimed) };
-        let repository = new.repository(tx).await?;
-        Ok(upload::begin(tx, &self.id, repository, new.bucket, state, self.lease).await?)
+        let repository = self.new.repository(tx).await?;
+        Ok(upload::begin(tx, &self.id, repository, self.new.bucket, &self.state, self.lease).await?)
     }
 }
 
@@ -63,16 +59,13 @@ pub(super) struct End {
     pub(super) epoch: i64,
     pub(super) bucket: i64,
     pub(super) left: Vec<String>,
-    /// Its id may be good for something still.
-    pub(super) remembered: bool,
 }
 
 impl End {
     pub(super) async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<bool, DbError> {
-        let held = match self.remembered {
-            true => upload::end(tx, &self.id, self.epoch).await?,
-            false => upload::remove(tx, &self.id, self.epoch).await?,
-        };
+        // Of one that was begun long ago the id is good for nothing any more.
+        let held =
+            upload::remove(tx, &self.id, self.epoch, OVER_LIFE).await? || upload::end(tx, &self.id, self.epoch).await?;
         if held {
             remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
         }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use roadstead_blobs::{Appender, BlobError, FinishError, Stored, UploadState};
 use roadstead_db::{
-    DbError,
-    upload::{self, Purpose},
+    DbError, Tx,
+    upload::{self, Claim, Purpose},
 };
 use roadstead_model::{Algorithm, Digest};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Body, LEASE, Request,
-    rows::{Claiming, End, Finish, NewUpload, Save},
+    rows::{Begin, End, Finish, Save},
 };
 use crate::{Core, Error, Result, core::Writing};
 
@@ -28,25 +28,11 @@ impl Core {
         let stop = CancellationToken::new();
         let mut leased = i64::MAX;
         let (claim, registered) = loop {
-            if !self.register_writer(request, purpose, &stop)? {
+            let Some(registered) = self.register_writer(request, purpose, &stop)? else {
                 tokio::time::sleep(RETRY).await;
                 continue;
-            }
-            let registered = Registered { core: self.clone(), id: id.clone() };
-            let claiming = Claiming {
-                id: id.clone(),
-                repository,
-                new: self.new_row(request, purpose)?,
-                purpose,
-                lease: LEASE,
-                alone: self.is_alone(),
             };
-            let claimed = if self.is_self_contained() {
-                self.db().write_unsynced(claiming, |tx, claiming| Box::pin(claiming.run(tx))).await?
-            } else {
-                self.db().write(claiming, |tx, claiming| Box::pin(claiming.run(tx))).await?
-            };
-            if let Some(claim) = claimed {
+            if let Some(claim) = self.take_claim(request, purpose, length).await? {
                 break (claim, registered);
             }
             drop(registered);
@@ -90,31 +76,60 @@ impl Core {
         })
     }
 
-    /// What is needed to make the row, where there may be none.
-    fn new_row(&self, request: &Request, purpose: Purpose) -> Result<Option<(NewUpload, String)>> {
-        match &request.new {
-            Some(new) if purpose == Purpose::Write => {
-                let key = self.bucket(new.bucket)?.fresh_key();
-                Ok(Some((new.clone(), UploadState::new(key, new.announced).to_text())))
-            }
-            _ => Ok(None),
+    /// The claim of a row that there is, or of one that is made now.
+    async fn take_claim(&self, request: &Request, purpose: Purpose, length: Option<u64>) -> Result<Option<Claim>> {
+        let input = (request.row.clone(), request.repository, purpose, self.is_alone());
+        let claimed = if self.is_self_contained() {
+            self.db().write_unsynced(input, claim).await?
+        } else {
+            self.db().write(input, claim).await?
+        };
+        let new = request.new.as_ref().filter(|_| claimed.is_none() && purpose == Purpose::Write);
+        let Some(new) = new else { return Ok(claimed) };
+        if upload::show(self.db(), &request.row, None).await?.is_some() {
+            return Ok(None);
+        }
+        let bucket = self.bucket(new.bucket)?;
+        let begin = Begin {
+            id: request.row.clone(),
+            new: new.clone(),
+            state: UploadState::new(bucket.fresh_key(), new.announced).to_text(),
+            lease: LEASE,
+        };
+        // A file must not outlive the row that names it; what is small is in no file.
+        if self.is_self_contained() && length.is_some_and(|length| bucket.is_small(length)) {
+            self.db().write_unsynced(begin, |tx, begin| Box::pin(begin.run(tx))).await
+        } else {
+            self.db().write(begin, |tx, begin| Box::pin(begin.run(tx))).await
         }
     }
 
-    /// Registers this request as the upload's writer here. False: an older one is still there; it was told to stop. An error:
+    /// Registers this request as the upload's writer here. `None`: an older one is still there; it was told to stop. An error:
     /// a newer one is there, or any where the upload was thought to be idle.
-    fn register_writer(&self, request: &Request, purpose: Purpose, stop: &CancellationToken) -> Result<bool> {
+    pub(super) fn register_writer(
+        &self,
+        request: &Request,
+        purpose: Purpose,
+        stop: &CancellationToken,
+    ) -> Result<Option<Registered>> {
         let mut writers = self.writers();
         if let Some(other) = writers.get(&request.row) {
             if other.request > request.number || matches!(purpose, Purpose::Expire(_)) {
                 return Err(Error::UploadBusy);
             }
             other.stop.cancel();
-            return Ok(false);
+            return Ok(None);
         }
         writers.insert(request.row.clone(), Writing { request: request.number, stop: stop.clone() });
-        Ok(true)
+        Ok(Some(Registered { core: self.clone(), id: request.row.clone() }))
     }
+}
+
+fn claim<'t>(
+    tx: &'t mut Tx<'_>,
+    (id, repository, purpose, alone): &'t (String, Option<i64>, Purpose, bool),
+) -> BoxFuture<'t, std::result::Result<Option<Claim>, DbError>> {
+    Box::pin(upload::claim(tx, id, *repository, *purpose, LEASE, *alone))
 }
 
 /// Holds the claim for as long as the writer lives, however long storage takes. When the claim is lost, or may be since it could not
@@ -144,7 +159,7 @@ async fn renew(core: Core, id: String, epoch: i64, stop: CancellationToken) {
 }
 
 /// This process writes to an upload, until this is dropped.
-struct Registered {
+pub(super) struct Registered {
     core: Core,
     id: String,
 }
@@ -377,7 +392,7 @@ impl Writer {
         let finished = match appender.finish(digest).await {
             Ok(finished) => finished,
             Err(FinishError::Mismatch { actual }) => {
-                self.discard(true).await?;
+                self.discard().await?;
                 return Err(Error::DigestMismatch { expected: *digest, actual });
             }
             Err(FinishError::Blob(error)) => {
@@ -416,9 +431,9 @@ impl Writer {
         }
     }
 
-    /// Takes the upload and all that it stored away. `remembered`: its id may be good for something still. The row says so first: whoever lost the claim unknowingly would remove the
+    /// Takes the upload and all that it stored away. The row says so first: whoever lost the claim unknowingly would remove the
     /// object of a blob that another writer made of the upload meanwhile.
-    pub(super) async fn discard(mut self, remembered: bool) -> Result<()> {
+    pub(super) async fn discard(mut self) -> Result<()> {
         self.appender = None;
         let input = (self.id.clone(), self.epoch);
         let begun = self
@@ -438,7 +453,6 @@ impl Writer {
             epoch: self.epoch,
             bucket: self.bucket_row,
             left: std::mem::take(&mut self.left),
-            remembered,
         };
         let ended = self.core.db().write(end, |tx, end| Box::pin(end.run(tx))).await;
         self.must_hold(ended.map_err(|error: DbError| error)?)

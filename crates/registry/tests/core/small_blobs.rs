@@ -4,8 +4,8 @@ use bytes::Bytes;
 use roadstead_registry::{Body, Error};
 
 use crate::{
-    content::{body, delete, digest, image, push_blob, put_manifest, read_blob},
-    scene::{DAY, SECOND, SMALL_BYTES, Scene, gate, maintain, place, with_small_blobs},
+    content::{body, delete, digest, image, push_blob, put_manifest, read_blob, slow_body},
+    scene::{DAY, SECOND, SMALL_BYTES, Scene, gate, maintain, place, until, with_small_blobs},
     uploads::{begin, crash_in_mid_body, large, nothing_is_left},
 };
 
@@ -13,6 +13,8 @@ with_small_blobs!(
     no_object_is_made_of_them_and_all_their_bytes_are_read,
     what_was_acknowledged_is_kept_when_an_upload_grows_beyond_what_is_small,
     a_small_upload_can_be_finished_after_a_writer_of_more_has_died,
+    a_newer_request_stops_a_whole_one_that_hangs,
+    one_that_is_sent_whole_to_an_upload_that_goes_on_is_told_where_it_stands,
     they_go_with_their_row,
     what_is_an_object_already_stays_one,
     what_is_in_the_database_already_stays_there,
@@ -80,6 +82,35 @@ async fn a_small_upload_can_be_finished_after_a_writer_of_more_has_died(scene: S
     assert_eq!(in_database(&scene).await, 1);
     scene.maintain(2 * 3600 * SECOND).await;
     assert_eq!(scene.objects().await, Vec::<String>::new(), "what the dead one stored is removed");
+}
+
+async fn a_newer_request_stops_a_whole_one_that_hangs(scene: Scene) {
+    let upload = begin(&scene).await;
+    let gate = gate(&scene.core, &place(APP)).await;
+    let (older, asked, slow) = slow_body();
+    let hanging = tokio::spawn({
+        let (core, gate, id) = (scene.core.clone(), gate.clone(), upload.id.clone());
+        let body = Body { length: Some(5), ..slow };
+        async move { core.finish_upload(&gate, &place(APP), &id, &digest(b"layer"), None, body).await }
+    });
+    older.send(Ok(Bytes::from_static(b"lay"))).unwrap();
+    until("the chunk was taken", async || asked.count() >= 2).await;
+    let newer = scene.core.append(&gate, &place(APP), &upload.id, None, body("hello ")).await.unwrap();
+    assert_eq!(newer.stored, 6);
+    assert!(matches!(hanging.await.unwrap(), Err(Error::UploadBusy)));
+    let whole = digest(b"hello world");
+    scene.core.finish_upload(&gate, &place(APP), &upload.id, &whole, Some((6, 10)), body("world")).await.unwrap();
+    assert_eq!(read_blob(&scene.core, &place(APP), &whole).await.unwrap(), b"hello world");
+}
+
+async fn one_that_is_sent_whole_to_an_upload_that_goes_on_is_told_where_it_stands(scene: Scene) {
+    let upload = begin(&scene).await;
+    let gate = gate(&scene.core, &place(APP)).await;
+    scene.core.append(&gate, &place(APP), &upload.id, None, body("lay")).await.unwrap();
+    let whole = scene.core.finish_upload(&gate, &place(APP), &upload.id, &digest(b"layer"), None, body("layer")).await;
+    assert!(matches!(whole, Err(Error::UploadOffset { stored: 3 })), "{whole:?}");
+    scene.core.finish_upload(&gate, &place(APP), &upload.id, &digest(b"layer"), None, body("er")).await.unwrap();
+    assert_eq!(read_blob(&scene.core, &place(APP), &digest(b"layer")).await.unwrap(), b"layer");
 }
 
 async fn they_go_with_their_row(scene: Scene) {

@@ -232,7 +232,7 @@ async fn an_upload_that_was_just_written_to_is_not_idle(scene: Scene) {
     let gate = gate(&scene.core, &place(APP)).await;
     scene.core.append(&gate, &place(APP), &upload.id, None, Body::empty()).await.unwrap();
     let later = scene.node(2 * DAY).await;
-    let idle = upload::idle(later.db(), DAY, DAY, 10).await.unwrap();
+    let idle = upload::idle(later.db(), DAY, 10).await.unwrap();
     later.append(&gate, &place(APP), &upload.id, None, body("hello ")).await.unwrap();
     let input = (idle[0].id.clone(), idle[0].repository);
     let claimed = later
