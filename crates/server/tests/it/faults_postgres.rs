@@ -236,7 +236,7 @@ fn all_connections_in_use() {
                 scope.spawn(|| {
                     expect_trouble(
                         &client.put(&format!("{}?digest={}", client.begin(REPO), digest(b"layer")), b"layer"),
-                    )
+                    );
                 });
             }
             for _ in 0..50 {
