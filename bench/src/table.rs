@@ -119,10 +119,9 @@ impl Measured {
     pub(crate) fn slips(&self) -> BTreeMap<&'static str, String> {
         let mut slips = BTreeMap::new();
         for (number, one) in operations::ALL.iter().enumerate() {
-            for (index, (name, least)) in one.musts.iter().enumerate() {
-                let least = one.reached.filter(|_| index == 0).unwrap_or(*least);
+            for (name, least) in one.musts {
                 let Some(ratio) = self.ratio(number, *name, |sample| sample.rate) else { continue };
-                if Must::AtLeast(least).slips(ratio) {
+                if Must::AtLeast(*least).slips(ratio) {
                     let words = format!("{} connections, {ratio:.2} x {} (≥ {least})", one.connections, name.text());
                     slips.insert(one.what, words);
                 }
