@@ -142,54 +142,36 @@ impl Thread {
     fn try_commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), DbError> {
         self.statement("BEGIN IMMEDIATE")?;
         match group {
-            [alone] if alone.is_wanted() => self.run_alone(&mut **alone)?,
+            // Without a savepoint: what it takes back is the whole transaction, and SQLite need not note what it was before.
+            [alone] if alone.is_wanted() => self.run_job(&mut **alone, &["ROLLBACK", "BEGIN IMMEDIATE"])?,
             group => {
                 for job in group.iter_mut().filter(|job| job.is_wanted()) {
-                    self.run_in_savepoint(&mut **job)?;
+                    self.statement("SAVEPOINT job")?;
+                    self.run_job(&mut **job, &["ROLLBACK TO job"])?;
+                    self.statement("RELEASE job")?;
                 }
             }
         }
         self.changes.during(|| self.statement("COMMIT"))
     }
 
-    /// Without a savepoint: what it takes back is the whole transaction, and SQLite need not note what it was before.
-    fn run_alone(&mut self, job: &mut dyn Job) -> Result<(), DbError> {
+    /// Runs a job, again where it asks for that. `undo` takes back what it did, and nothing else.
+    fn run_job(&mut self, job: &mut dyn Job, undo: &[&str]) -> Result<(), DbError> {
         for tries_left in (0..TRIES).rev() {
-            let verdict = self.run_job(job, tries_left)?;
+            let verdict = job.run(&mut self.connection, &self.dialect, tries_left);
+            if self.connection.is_autocommit() {
+                // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file; the statement that met
+                // it has told its own job, and a full disk is the trouble that the others may get around.
+                return Err(DbError::Full("SQLite rolled the transaction back".to_owned()));
+            }
             if verdict != Verdict::Keep {
-                self.statement("ROLLBACK")?;
-                self.statement("BEGIN IMMEDIATE")?;
+                undo.iter().try_for_each(|statement| self.statement(statement))?;
             }
             if verdict != Verdict::Again {
                 break;
             }
         }
         Ok(())
-    }
-
-    fn run_in_savepoint(&mut self, job: &mut dyn Job) -> Result<(), DbError> {
-        for tries_left in (0..TRIES).rev() {
-            self.statement("SAVEPOINT job")?;
-            let verdict = self.run_job(job, tries_left)?;
-            if verdict != Verdict::Keep {
-                self.statement("ROLLBACK TO job")?;
-            }
-            self.statement("RELEASE job")?;
-            if verdict != Verdict::Again {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn run_job(&mut self, job: &mut dyn Job, tries_left: u32) -> Result<Verdict, DbError> {
-        let verdict = job.run(&mut self.connection, &self.dialect, tries_left);
-        if self.connection.is_autocommit() {
-            // SQLite itself rolls the whole transaction back on a full disk and other trouble with the file; the statement that met
-            // it has told its own job, and a full disk is the trouble that the others may get around.
-            return Err(DbError::Full("SQLite rolled the transaction back".to_owned()));
-        }
-        Ok(verdict)
     }
 
     /// Whether the next commit waits for the disk.
