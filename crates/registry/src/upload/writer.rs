@@ -78,17 +78,17 @@ impl Core {
 
     /// The claim of a row that there is, or of one that is made now.
     async fn take_claim(&self, request: &Request, purpose: Purpose, length: Option<u64>) -> Result<Option<Claim>> {
-        let input = (request.row.clone(), request.repository, purpose, self.is_alone());
-        let claimed = if self.is_self_contained() {
-            self.db().write_unsynced(input, claim).await?
-        } else {
-            self.db().write(input, claim).await?
-        };
-        let new = request.new.as_ref().filter(|_| claimed.is_none() && purpose == Purpose::Write);
-        let Some(new) = new else { return Ok(claimed) };
-        if upload::show(self.db(), &request.row, None).await?.is_some() {
-            return Ok(None);
+        let mut new = request.new.as_ref().filter(|_| purpose == Purpose::Write);
+        if new.is_some() && upload::show(self.db(), &request.row, None).await?.is_some() {
+            new = None;
         }
+        let Some(new) = new else {
+            let input = (request.row.clone(), request.repository, purpose, self.is_alone());
+            return Ok(match self.is_self_contained() {
+                true => self.db().write_unsynced(input, claim).await?,
+                false => self.db().write(input, claim).await?,
+            });
+        };
         let bucket = self.bucket(new.bucket)?;
         let begin = Begin {
             id: request.row.clone(),
