@@ -60,6 +60,15 @@ macro_rules! with_small_blobs {
 }
 pub(crate) use with_small_blobs;
 
+/// Runs each test in both of these ways.
+macro_rules! in_all_ways {
+    ($($name:ident),* $(,)?) => {
+        crate::scene::on_both_engines!($($name),*);
+        crate::scene::with_small_blobs!($($name),*);
+    };
+}
+pub(crate) use in_all_ways;
+
 /// What is small where small blobs are left to the database, in bytes.
 pub(crate) const SMALL_BYTES: usize = 16 << 10;
 
