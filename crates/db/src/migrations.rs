@@ -162,7 +162,7 @@ CREATE TABLE artifact_blob (
     blob BIGINT NOT NULL,
     PRIMARY KEY (artifact, blob),
     FOREIGN KEY (repository, blob) REFERENCES repository_blob (repository, blob)
-);
+){by_key};
 CREATE INDEX artifact_blob_link ON artifact_blob (repository, blob);
 -- By digest, not by key: a subject or child may come later or never, and a child may be a blob.
 CREATE TABLE artifact_edge (
@@ -176,7 +176,7 @@ CREATE TABLE artifact_edge (
     platform TEXT,
     elsewhere BOOLEAN NOT NULL,
     PRIMARY KEY (artifact, position)
-);
+){by_key};
 CREATE INDEX artifact_edge_digest ON artifact_edge (repository, digest);
 CREATE TABLE tag (
     repository BIGINT NOT NULL REFERENCES repository,
@@ -206,7 +206,7 @@ CREATE TABLE deletion_step (
     artifact BIGINT NOT NULL REFERENCES artifact,
     deletion BIGINT NOT NULL REFERENCES deletion,
     PRIMARY KEY (artifact)
-);
+){by_key};
 
 -- Collection: "look at this after `due`" -----------------------------------------------------------------------------
 CREATE TABLE link_review (
@@ -219,7 +219,7 @@ CREATE INDEX link_review_due ON link_review (due);
 CREATE TABLE blob_review (
     blob BIGINT PRIMARY KEY,
     due BIGINT NOT NULL
-);
+){by_key};
 CREATE INDEX blob_review_due ON blob_review (due);
 
 -- What happened -----------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ CREATE TABLE usage (
     repositories BIGINT NOT NULL,
     artifacts BIGINT NOT NULL,
     bytes BIGINT NOT NULL
-);
+){by_key};
 
 -- People and keys ---------------------------------------------------------------------------------------------------
 CREATE TABLE person (

@@ -58,9 +58,10 @@ impl Core {
     /// Begins an upload. Its id says all that is known of it; row and repository are made when something is sent to it.
     pub fn begin_upload(&self, gate: &Gate, place: &Place, announced: Option<Algorithm>) -> Result<UploadStatus> {
         let registry = gate.registry()?;
-        let row = self.bucket(registry.bucket)?.fresh_key();
+        let now = gate.facts.now;
+        let row = ticket::row_at(now, &self.bucket(registry.bucket)?.fresh_key());
         let owner = (registry.id, place.repository.as_str());
-        Ok(UploadStatus { id: self.options().ticket_key.issue(&row, owner, announced, gate.facts.now), stored: 0 })
+        Ok(UploadStatus { id: self.options().ticket_key.issue(&row, owner, announced, now), stored: 0 })
     }
 
     /// What is stored of an upload. One that is over is no more: [`Error::UploadUnknown`].

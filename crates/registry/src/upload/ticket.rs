@@ -3,6 +3,7 @@
 //!
 //! An id is the key of the row to come, 32 hexadecimal digits, and the ticket: when it was begun, the announced algorithm, and the
 //! signature over these, the registry and the name of the repository. Once there is a row, that decides, and the ticket is not looked at.
+//! The key begins with the time, so that rows made one after the other lie beside each other: a commit of several writes one page for all.
 
 use std::fmt;
 
@@ -12,6 +13,8 @@ use roadstead_model::Algorithm;
 
 /// Digits of a row's key.
 const ROW: usize = 32;
+/// Those of them that say when it was begun, in milliseconds since 1970. The others are random.
+const TIME: usize = 11;
 /// Bytes of the signature: the first half of an HMAC-SHA256.
 const SIGNATURE: usize = 16;
 /// Seconds since 1970 and the algorithm.
@@ -87,6 +90,11 @@ impl fmt::Debug for TicketKey {
     }
 }
 
+/// A key for the row of an upload that is begun at `now` (microseconds), from a key that was never there before.
+pub(super) fn row_at(now: i64, fresh: &str) -> String {
+    format!("{:0TIME$x}{}", now / 1000, fresh.get(TIME..).unwrap_or(fresh))
+}
+
 /// The key of an upload's row.
 pub(super) fn row_of(id: &str) -> &str {
     id.get(..ROW).unwrap_or(id)
@@ -116,6 +124,16 @@ mod tests {
             assert_eq!(key.read(&id, (1, "app2"), NOW), None);
             assert_eq!(TicketKey::derived(&[8; 32]).read(&id, (1, "app"), NOW), None);
         }
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_begin() {
+        let rows = [NOW, NOW + 1_000, NOW + 60_000_000, i64::from(u32::MAX) * 1_000_000].map(|now| row_at(now, ROW));
+        assert!(
+            rows.is_sorted() && rows.iter().all(|row| row.len() == super::ROW && row.ends_with(&ROW[TIME..])),
+            "{rows:?}"
+        );
+        assert_ne!(row_at(NOW, ROW), row_at(NOW, "0123456789abcdef0123456789abcdee"));
     }
 
     #[test]
