@@ -76,10 +76,15 @@ impl Caller {
 
     /// The key id, for logs and for who did something; empty for anonymous callers.
     pub fn key_id(&self) -> &str {
+        self.shared_key_id().map_or("", |key_id| key_id)
+    }
+
+    /// The same, to be shared; `None` for anonymous callers.
+    pub fn shared_key_id(&self) -> Option<&Arc<str>> {
         match &self.0 {
-            Came::Empty | Came::Open => "",
-            Came::Token(token) => &token.subject,
-            Came::Basic { key_id, .. } => key_id,
+            Came::Empty | Came::Open => None,
+            Came::Token(token) => Some(&token.subject).filter(|subject| !subject.is_empty()),
+            Came::Basic { key_id, .. } => Some(key_id),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a token says (protocol.md 2.4).
 
+use std::sync::Arc;
+
 use roadstead_model::{Place, scope::Actions};
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +53,7 @@ impl Access {
 /// A token whose signature was right, in the form that requests ask. Its times and audience are checked each time.
 #[derive(Debug)]
 pub(crate) struct Verified {
-    pub(crate) subject: Box<str>,
+    pub(crate) subject: Arc<str>,
     pub(crate) key: Option<i64>,
     pub(crate) catalog: bool,
     audience: Box<str>,

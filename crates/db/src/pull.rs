@@ -1,5 +1,8 @@
 //! The reads of a pull: rights and target in one statement, one round trip (architecture.md 3).
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use roadstead_model::{Digest, Place, Reference};
 
 use crate::{
@@ -13,10 +16,14 @@ use crate::{
 pub struct FoundManifest {
     /// Its row; its body never changes.
     pub manifest: i64,
-    /// Its digest.
+    /// Its digest, in the algorithm it was pushed with.
     pub digest: Digest,
-    /// The type it was pushed with here.
-    pub media_type: String,
+    /// The digest as text in double quotes, as entity tags have it: made once for all who are told of it.
+    pub quoted_digest: Bytes,
+    /// The type it was pushed with here, exactly.
+    pub media_type: Bytes,
+    /// Bytes of its body.
+    pub size: u64,
 }
 
 /// A blob that is visible in the repository that was asked.
@@ -53,7 +60,7 @@ pub async fn manifest(
     place: &Place,
     reference: &Reference,
     key: Option<i64>,
-) -> Result<(Facts, Option<FoundManifest>), DbError> {
+) -> Result<(Facts, Option<Arc<FoundManifest>>), DbError> {
     let (registry, repository) = (place.registry.as_str(), place.repository.as_str());
     let tables = fact_tables!("tag", "artifact", "manifest");
     let (found, clock) = match reference {
@@ -61,7 +68,7 @@ pub async fn manifest(
             db.recall(
                 tables,
                 facts_sql!(
-                    ", a.id, m.id, m.digest, a.media_type",
+                    ", a.id, m.id, m.digest, a.media_type, length(m.body)",
                     " LEFT JOIN tag t ON t.repository = r.id AND t.name = $4
                       LEFT JOIN artifact a ON a.id = t.artifact AND a.deletion IS NULL
                       LEFT JOIN manifest m ON m.id = a.manifest",
@@ -76,7 +83,7 @@ pub async fn manifest(
             db.recall(
                 tables,
                 facts_sql!(
-                    ", a.id, m.id, m.digest, a.media_type",
+                    ", a.id, m.id, m.digest, a.media_type, length(m.body)",
                     " LEFT JOIN manifest m ON m.digest = $4
                       LEFT JOIN artifact a ON a.repository = r.id AND a.manifest = m.id AND a.deletion IS NULL",
                     ""
@@ -87,20 +94,26 @@ pub async fn manifest(
             .await?
         }
     };
-    let Some(found) = found else { return Ok(<(Facts, Option<FoundManifest>)>::default()) };
+    let Some(found) = found else { return Ok(<(Facts, Option<Arc<FoundManifest>>)>::default()) };
     let (facts, manifest) = &*found;
     Ok((facts.at(clock.unwrap_or(facts.read)), manifest.clone()))
 }
 
-fn found_manifest(row: &Row<'_>) -> Result<(Stored, Option<FoundManifest>), DbError> {
+fn found_manifest(row: &Row<'_>) -> Result<(Stored, Option<Arc<FoundManifest>>), DbError> {
     let facts = Stored::from_row(row)?;
     if row.get::<Option<i64>>(WIDTH)?.is_none() {
         return Ok((facts, None));
     }
     let digest = Digest::from_stored(row.bytes(WIDTH + 2)?)
         .ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
-    let found = FoundManifest { manifest: row.get(WIDTH + 1)?, digest, media_type: row.get(WIDTH + 3)? };
-    Ok((facts, Some(found)))
+    let found = FoundManifest {
+        manifest: row.get(WIDTH + 1)?,
+        digest,
+        quoted_digest: format!("\"{digest}\"").into(),
+        media_type: row.get::<String>(WIDTH + 3)?.into(),
+        size: u64::try_from(row.get::<i64>(WIDTH + 4)?).unwrap_or(0),
+    };
+    Ok((facts, Some(Arc::new(found))))
 }
 
 /// The bytes of a manifest.

@@ -50,12 +50,15 @@ impl Answer {
         self.header(CONTENT_DIGEST, digest.to_string())
     }
 
+    /// As [`Answer::header`], of bytes that are not copied.
+    pub(crate) fn text(self, name: HeaderName, value: Bytes) -> Self {
+        self.value(name, HeaderValue::from_maybe_shared(value).map_err(drop))
+    }
+
     /// `Docker-Content-Digest` and `ETag` ([`etag`]), out of one text.
-    pub(crate) fn named(self, etag: String) -> Self {
-        let etag = Bytes::from(etag);
+    pub(crate) fn named(self, etag: Bytes) -> Self {
         let digest = etag.slice(1..etag.len() - 1);
-        let value = |text| HeaderValue::from_maybe_shared(text).map_err(drop);
-        self.value(CONTENT_DIGEST, value(digest)).value(header::ETAG, value(etag))
+        self.text(CONTENT_DIGEST, digest).text(header::ETAG, etag)
     }
 
     /// The answer with this body.
@@ -99,15 +102,15 @@ pub(crate) fn complete(response: &mut Response<Body>, head: bool) {
 }
 
 /// Whether `If-None-Match` names what the client has already: then 304 spares it the body.
-pub(crate) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+pub(crate) fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
+        list.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one).as_bytes() == etag)
     })
 }
 
 /// The entity tag of what a digest names: it never changes.
-pub(crate) fn etag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+pub(crate) fn etag(digest: &Digest) -> Bytes {
+    format!("\"{digest}\"").into()
 }
 
 #[cfg(test)]
@@ -139,7 +142,7 @@ mod tests {
     fn if_none_match() {
         let known = |value: &'static str| {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(value))]);
-            is_known(&headers, "\"sha256:a\"")
+            is_known(&headers, b"\"sha256:a\"")
         };
         assert!(known("\"sha256:a\"") && known("W/\"sha256:a\"") && known("\"x\", \"sha256:a\"") && known("*"));
         assert!(!known("\"sha256:b\"") && !known("sha256:a"));

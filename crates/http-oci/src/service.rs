@@ -32,7 +32,7 @@ pub struct Settings {
 
 /// The access key id that a request came with, for the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallerLabel(pub String);
+pub struct CallerLabel(pub Arc<str>);
 
 /// The OCI Distribution API and the token endpoint. Cheap to clone.
 #[derive(Clone)]
@@ -121,8 +121,8 @@ impl OciService {
         if call.caller.presented() == Presented::Nothing {
             let (action, name) = asks(&route);
             call.turn_away_nobody(action, name)?;
-        } else if !call.caller.key_id().is_empty() {
-            *label = Some(CallerLabel(call.caller.key_id().to_owned()));
+        } else {
+            *label = call.caller.shared_key_id().cloned().map(CallerLabel);
         }
         dispatch(&call, route, incoming).await
     }

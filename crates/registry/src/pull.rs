@@ -1,22 +1,36 @@
 //! Pulls: manifests and blobs, each found with one read that answers the rights facts too.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use roadstead_blobs::{BlobError, ByteBody};
-use roadstead_db::{DbError, blob, pull};
+use roadstead_db::{
+    DbError, blob,
+    pull::{self, FoundManifest},
+};
 use roadstead_model::{Digest, Place, Reference};
 
 use crate::{Core, Error, Gate, Result, core::BodyOf};
 
 /// A manifest that a reference led to. Its bytes come by [`Core::manifest_body`].
 #[derive(Clone, Debug)]
-pub struct Manifest {
-    /// Its digest, in the algorithm it was pushed with.
-    pub digest: Digest,
+pub struct Manifest(Arc<FoundManifest>);
+
+impl Manifest {
+    /// Its digest in double quotes, in the algorithm it was pushed with.
+    pub fn quoted_digest(&self) -> &Bytes {
+        &self.0.quoted_digest
+    }
+
     /// Exactly as it was pushed.
-    pub media_type: String,
-    row: i64,
+    pub fn media_type(&self) -> &Bytes {
+        &self.0.media_type
+    }
+
+    /// Bytes of its body.
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
 }
 
 /// A blob that is visible in the repository that was asked.
@@ -51,15 +65,13 @@ impl Core {
         key: Option<i64>,
     ) -> Result<(Gate, Option<Manifest>)> {
         let (facts, found) = pull::manifest(self.db(), place, reference, key).await?;
-        let manifest =
-            found.map(|found| Manifest { digest: found.digest, media_type: found.media_type, row: found.manifest });
-        Ok((Gate { facts }, manifest))
+        Ok((Gate { facts }, found.map(Manifest)))
     }
 
     /// The exact bytes of a manifest that was found. [`Error::ManifestUnknown`]: it was purged in this moment.
     pub async fn manifest_body(&self, manifest: &Manifest) -> Result<Bytes> {
-        let body = self.body(BodyOf::Manifest(manifest.row)).await?;
-        body.ok_or_else(|| Error::ManifestUnknown(manifest.digest.to_string()))
+        let body = self.body(BodyOf::Manifest(manifest.0.manifest)).await?;
+        body.ok_or_else(|| Error::ManifestUnknown(manifest.0.digest.to_string()))
     }
 
     /// Bytes that lie in the database, or in memory since they were asked for the last time.

@@ -152,7 +152,7 @@ impl Respond for Door {
     fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Recorded>> + Send {
         let Self { front, doors } = self.clone();
         async move {
-            let id: Arc<str> = request_id(request.headers()).into();
+            let id = request_id(request.headers());
             front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id, &request, remote);
@@ -225,7 +225,7 @@ fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'stati
 }
 
 /// A client's own id when it is sane, else a new one of 128 random bits.
-fn request_id(headers: &HeaderMap) -> String {
+fn request_id(headers: &HeaderMap) -> Arc<str> {
     let sane = |id: &&str| {
         (1..=128).contains(&id.len())
             && id
@@ -233,7 +233,7 @@ fn request_id(headers: &HeaderMap) -> String {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/'))
     };
     let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    own.map_or_else(|| hex(&rand::random::<[u8; 16]>()), str::to_owned)
+    own.map_or_else(|| hex(&rand::random::<[u8; 16]>()).into(), Arc::from)
 }
 
 /// Who asks, for the log: the last address that a trusted proxy did not have from another one.
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_sane_id_of_the_client_is_kept_and_any_other_is_replaced() {
-        assert_eq!(request_id(&headers("x-request-id", &["a-1.B_2"])), "a-1.B_2");
+        assert_eq!(&*request_id(&headers("x-request-id", &["a-1.B_2"])), "a-1.B_2");
         let long = "x".repeat(129);
         for wrong in ["", "a b", "a\"b", long.as_str()] {
             let id = request_id(&headers("x-request-id", &[wrong]));

@@ -1,6 +1,7 @@
 //! Figures for Prometheus. Labels have few values: never a name of a repository, registry or person.
 
-use std::sync::Arc;
+use std::array;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -29,6 +30,43 @@ struct Answered {
     status: u32,
 }
 
+/// The labels of methods and of kinds of paths; the last of each is that of all others.
+const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
+const ROUTES: [&str; 11] =
+    ["manifest", "blob", "upload", "tags", "referrers", "catalog", "ping", "token", "health", "metrics", "other"];
+
+/// What was asked for, as labels say it: never a name.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    method: usize,
+    route: usize,
+}
+
+impl Kind {
+    /// The kind of a request.
+    pub(crate) fn of(method: &http::Method, path: &str) -> Self {
+        let place = |labels: &[&str], label| labels.iter().position(|it| *it == label).unwrap_or(labels.len() - 1);
+        Self { method: place(&METHODS, method.as_str()), route: place(&ROUTES, route_label(path)) }
+    }
+
+    /// The method, if it is one of those that are known.
+    pub(crate) fn method(self) -> Option<&'static str> {
+        Some(METHODS[self.method]).filter(|_| self.method < METHODS.len() - 1)
+    }
+
+    fn is_upload(self) -> bool {
+        ROUTES[self.route] == "upload"
+    }
+}
+
+/// The figures of one kind, once they were found by their labels.
+#[derive(Default)]
+struct Found {
+    seconds: OnceLock<Histogram>,
+    /// Those that were answered with 200.
+    fine: OnceLock<Counter>,
+}
+
 /// All figures of a node.
 #[derive(Clone)]
 pub struct Metrics(Arc<Figures>);
@@ -37,6 +75,7 @@ struct Figures {
     registry: Registry,
     requests: Family<Answered, Counter>,
     seconds: Family<Asked, Histogram, fn() -> Histogram>,
+    found: [[Found; ROUTES.len()]; METHODS.len()],
     received: Counter,
     sent: Counter,
     connections: Gauge,
@@ -57,6 +96,7 @@ impl Metrics {
             registry: Registry::with_prefix("roadstead"),
             requests: Family::default(),
             seconds: Family::new_with_constructor(durations),
+            found: array::from_fn(|_| array::from_fn(|_| Found::default())),
             received: Counter::default(),
             sent: Counter::default(),
             connections: Gauge::default(),
@@ -93,21 +133,29 @@ impl Metrics {
     }
 
     /// A request has begun.
-    pub(crate) fn begin(&self, route: &'static str) {
+    pub(crate) fn begin(&self, kind: Kind) {
         self.0.running.inc();
-        if route == "upload" {
+        if kind.is_upload() {
             self.0.uploads.inc();
         }
     }
 
     /// A request is over; status 0 when the client left before its answer.
-    pub(crate) fn end(&self, method: &'static str, route: &'static str, status: u16, duration: Duration) {
+    pub(crate) fn end(&self, kind: Kind, status: u16, duration: Duration) {
         self.0.running.dec();
-        if route == "upload" {
+        if kind.is_upload() {
             self.0.uploads.dec();
         }
-        self.0.requests.get_or_create(&Answered { method, route, status: u32::from(status) }).inc();
-        self.0.seconds.get_or_create(&Asked { method, route }).observe(duration.as_secs_f64());
+        let (method, route) = (METHODS[kind.method], ROUTES[kind.route]);
+        let found = &self.0.found[kind.method][kind.route];
+        let requests = || self.0.requests.get_or_create_owned(&Answered { method, route, status: u32::from(status) });
+        if status == 200 {
+            found.fine.get_or_init(requests).inc();
+        } else {
+            requests().inc();
+        }
+        let seconds = found.seconds.get_or_init(|| self.0.seconds.get_or_create_owned(&Asked { method, route }));
+        seconds.observe(duration.as_secs_f64());
     }
 }
 
@@ -125,14 +173,8 @@ impl Meter for Metrics {
     }
 }
 
-/// The method as a label: one of a few.
-pub(crate) fn method_label(method: &http::Method) -> &'static str {
-    const KNOWN: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
-}
-
 /// The kind of a path as a label. Names are read from the right: a repository may be called `blobs` (protocol.md A4).
-pub(crate) fn route_label(path: &str) -> &'static str {
+fn route_label(path: &str) -> &'static str {
     match path {
         "/v2" | "/v2/" => return "ping",
         "/v2/_catalog" => return "catalog",
@@ -171,21 +213,39 @@ mod tests {
         ] {
             assert_eq!(route_label(path), label, "{path}");
         }
-        assert_eq!(method_label(&http::Method::from_bytes(b"SECRET").expect("a method")), "other");
+        let secret = http::Method::from_bytes(b"SECRET").expect("a method");
+        assert_eq!(Kind::of(&secret, "/v2/").method(), None);
+        for route in ["/v2/", "/v2/_catalog", "/token", "/healthz", "/metrics", "/v2/a/tags/list", "/v2/a/referrers/b"]
+        {
+            assert_eq!(ROUTES[Kind::of(&http::Method::GET, route).route], route_label(route));
+        }
     }
 
     #[test]
     fn what_was_answered_is_on_the_page() {
         let metrics = Metrics::new(MemoryBudget::new(64));
-        metrics.begin("upload");
+        let upload = Kind::of(&http::Method::PATCH, "/v2/main/a/blobs/uploads/0123");
+        metrics.begin(upload);
         assert!(metrics.page().contains("roadstead_uploads_running 1"));
-        metrics.end("PATCH", "upload", 202, Duration::from_millis(3));
+        metrics.end(upload, 202, Duration::from_millis(3));
+        let manifest = Kind::of(&http::Method::GET, "/v2/main/a/manifests/v1");
+        for status in [200, 404, 200] {
+            metrics.begin(manifest);
+            metrics.end(manifest, status, Duration::ZERO);
+        }
         metrics.received(7);
         let page = metrics.page();
         assert!(
             page.contains("roadstead_http_requests_total{method=\"PATCH\",route=\"upload\",status=\"202\"} 1"),
             "{page}"
         );
+        for line in [
+            "requests_total{method=\"GET\",route=\"manifest\",status=\"200\"} 2",
+            "requests_total{method=\"GET\",route=\"manifest\",status=\"404\"} 1",
+            "seconds_count{method=\"GET\",route=\"manifest\"} 3",
+        ] {
+            assert!(page.contains(line), "{line}: {page}");
+        }
         assert!(page.contains("roadstead_http_received_bytes_total 7") && page.contains("roadstead_uploads_running 0"));
         assert!(page.ends_with("# EOF\n"));
     }

@@ -43,7 +43,7 @@ pub(crate) async fn get(call: &Call<'_>, name: &RepositoryName, digest: &Digest)
         return Ok(Answer::new(StatusCode::NOT_MODIFIED).named(etag).empty());
     }
     let selection = match call.header(header::IF_RANGE) {
-        Some(condition) if condition.trim() != etag => Selection::Whole,
+        Some(condition) if condition.trim().as_bytes() != etag => Selection::Whole,
         _ => range::select(call.header(header::RANGE), blob.size),
     };
     let answer =

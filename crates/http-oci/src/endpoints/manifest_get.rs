@@ -6,7 +6,7 @@ use roadstead_model::{Reference, RepositoryName};
 use roadstead_registry::Error;
 
 use crate::{
-    answer::{Answer, etag, is_known},
+    answer::{Answer, is_known},
     body::Body,
     call::Call,
     error::ApiError,
@@ -24,12 +24,15 @@ pub(crate) async fn get(
         None => Error::NameUnknown,
         Some(_) => Error::ManifestUnknown(reference.to_string()),
     })?;
-    let etag = etag(&manifest.digest);
-    let status = if is_known(&call.parts.headers, &etag) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let answer = Answer::new(status).named(etag);
-    if status == StatusCode::NOT_MODIFIED {
+    let etag = manifest.quoted_digest();
+    let known = is_known(&call.parts.headers, etag);
+    let answer = Answer::new(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK }).named(etag.clone());
+    if known {
         return Ok(answer.empty());
     }
-    let body = call.core().manifest_body(&manifest).await?;
-    Ok(answer.header(header::CONTENT_TYPE, manifest.media_type).body(body))
+    let answer = answer.text(header::CONTENT_TYPE, manifest.media_type().clone());
+    if call.is_head() {
+        return Ok(answer.without_body(manifest.size()));
+    }
+    Ok(answer.body(call.core().manifest_body(&manifest).await?))
 }

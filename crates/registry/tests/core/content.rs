@@ -148,5 +148,5 @@ pub(crate) async fn read_manifest(core: &Core, place: &Place, reference: &str) -
     let (_, manifest) = core.find_manifest(place, &reference, None).await.expect("the database answers");
     let manifest = manifest?;
     let body = core.manifest_body(&manifest).await.expect("its bytes");
-    Some((manifest.media_type, body))
+    Some((String::from_utf8(manifest.media_type().to_vec()).expect("text"), body))
 }

@@ -1,5 +1,6 @@
 //! One request from its headers to the last byte of its answer, for the log and the figures.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use roadstead_http_oci::Body;
 use tokio::time::Instant;
 
 use crate::logs::{Line, Logs};
-use crate::metrics::{Metrics, method_label, route_label};
+use crate::metrics::{Kind, Metrics};
 
 /// So much of a method and a path goes into the log.
 const METHOD_BYTES: usize = 32;
@@ -24,8 +25,7 @@ pub(super) struct Exchange {
     metrics: Metrics,
     told: Option<Told>,
     begun: Instant,
-    method: &'static str,
-    route: &'static str,
+    kind: Kind,
     status: u16,
     bytes: u64,
 }
@@ -34,11 +34,11 @@ pub(super) struct Exchange {
 struct Told {
     logs: Logs,
     id: Arc<str>,
-    method: String,
+    method: Cow<'static, str>,
     /// A copy: the address shares its memory with all that was read along with it.
     path: String,
     remote: IpAddr,
-    key: Option<String>,
+    key: Option<Arc<str>>,
     failure: Option<String>,
 }
 
@@ -51,29 +51,21 @@ impl Exchange {
         remote: IpAddr,
     ) -> Self {
         let (method, path) = (request.method(), request.uri().path());
-        let route = route_label(path);
-        metrics.begin(route);
+        let kind = Kind::of(method, path);
+        metrics.begin(kind);
         let told = |logs: &Logs| Told {
             logs: logs.clone(),
             id: Arc::clone(id),
-            method: cut(method.as_str(), METHOD_BYTES),
+            method: kind.method().map_or_else(|| cut(method.as_str(), METHOD_BYTES).into(), Cow::Borrowed),
             path: cut(path, PATH_BYTES),
             remote,
             key: None,
             failure: None,
         };
-        Self {
-            metrics: metrics.clone(),
-            told: logs.map(told),
-            begun: Instant::now(),
-            method: method_label(method),
-            route,
-            status: 0,
-            bytes: 0,
-        }
+        Self { metrics: metrics.clone(), told: logs.map(told), begun: Instant::now(), kind, status: 0, bytes: 0 }
     }
 
-    pub(super) fn answered(&mut self, status: StatusCode, key: Option<String>) {
+    pub(super) fn answered(&mut self, status: StatusCode, key: Option<Arc<str>>) {
         self.status = status.as_u16();
         if let Some(told) = &mut self.told {
             told.key = key;
@@ -88,7 +80,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
-        self.metrics.end(self.method, self.route, self.status, duration);
+        self.metrics.end(self.kind, self.status, duration);
         let Some(told) = &self.told else { return };
         let failure = told.failure.as_deref().or((self.status == 0).then_some("the client left before the answer"));
         let line = Line {
