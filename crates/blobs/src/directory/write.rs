@@ -331,15 +331,18 @@ impl FileWriter {
 
     async fn append_hashing_meanwhile(mut self: Box<Self>, batch: Vec<Buffer>) -> Result<Box<Self>, BlobError> {
         let (batch, mut hashes) = (Arc::new(batch), std::mem::take(&mut self.hashes));
-        let hashing = tokio::task::spawn_blocking({
+        let writing = blocking({
             let batch = Arc::clone(&batch);
-            move || {
-                batch.iter().for_each(|buffer| hashes.update(buffer.filled()));
-                hashes
-            }
+            move || self.write(&batch).map(|()| self)
         });
-        let mut writer = blocking(move || self.write(&batch).map(|()| self)).await?;
-        writer.hashes = hashing.await.map_err(|error| BlobError::Internal(error.to_string()))?;
+        let hashing = blocking(move || {
+            batch.iter().for_each(|buffer| hashes.update(buffer.filled()));
+            Ok(hashes)
+        });
+        // The disk first: where both have one processor, it would wait for the hash.
+        let (writer, hashes) = tokio::join!(biased; writing, hashing);
+        let mut writer = writer?;
+        writer.hashes = hashes?;
         Ok(writer)
     }
 
