@@ -21,6 +21,10 @@ enum Came {
         key: i64,
         key_id: Arc<str>,
     },
+    Session {
+        person: i64,
+        name: Arc<str>,
+    },
 }
 
 /// With what a request came.
@@ -34,6 +38,8 @@ pub enum Presented {
     Basic,
     /// No credentials, and the region is open: none are asked for.
     Open,
+    /// A session of the console, which is good for management and not for `/v2`.
+    Session,
 }
 
 impl Caller {
@@ -55,6 +61,18 @@ impl Caller {
         Self(Came::Basic { key, key_id: key_id.into() })
     }
 
+    pub(crate) fn session(person: i64, name: &str) -> Self {
+        Self(Came::Session { person, name: name.into() })
+    }
+
+    /// The row of the person whose session it came with.
+    pub(crate) fn person(&self) -> Option<i64> {
+        match &self.0 {
+            Came::Session { person, .. } => Some(*person),
+            _ => None,
+        }
+    }
+
     /// With what the request came.
     pub fn presented(&self) -> Presented {
         match &self.0 {
@@ -62,19 +80,20 @@ impl Caller {
             Came::Open => Presented::Open,
             Came::Token(_) => Presented::Token,
             Came::Basic { .. } => Presented::Basic,
+            Came::Session { .. } => Presented::Session,
         }
     }
 
     /// The row of the access key that it came with or that its token was made for: what the facts of the request are read for.
     pub fn key(&self) -> Option<i64> {
         match &self.0 {
-            Came::Empty | Came::Open => None,
+            Came::Empty | Came::Open | Came::Session { .. } => None,
             Came::Token(token) => token.key,
             Came::Basic { key, .. } => Some(*key),
         }
     }
 
-    /// The key id, for logs and for who did something; empty for anonymous callers.
+    /// The key id (of a session the name), for logs and for who did something; empty for anonymous callers.
     pub fn key_id(&self) -> &str {
         self.shared_key_id().map_or("", |key_id| key_id)
     }
@@ -85,13 +104,14 @@ impl Caller {
             Came::Empty | Came::Open => None,
             Came::Token(token) => Some(&token.subject).filter(|subject| !subject.is_empty()),
             Came::Basic { key_id, .. } => Some(key_id),
+            Came::Session { name, .. } => Some(name),
         }
     }
 
     /// Whether what it came with covers these actions on this place: a token names them, key id and secret cover everything.
     pub(crate) fn allows(&self, place: &Place, actions: Actions) -> bool {
         match &self.0 {
-            Came::Empty => false,
+            Came::Empty | Came::Session { .. } => false,
             Came::Token(token) => token.actions(place).contains(actions),
             Came::Basic { .. } | Came::Open => true,
         }
@@ -99,7 +119,7 @@ impl Caller {
 
     pub(crate) fn allows_catalog(&self) -> bool {
         match &self.0 {
-            Came::Empty => false,
+            Came::Empty | Came::Session { .. } => false,
             Came::Token(token) => token.catalog,
             Came::Basic { .. } | Came::Open => true,
         }

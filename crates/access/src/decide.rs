@@ -1,12 +1,15 @@
-//! The one function that says who may do what, and the one table it reads (product.md 3, protocol.md 2.1).
+//! The one function that says who may do what, by the one table ([`matrix`](crate::matrix); product.md 3, protocol.md 2.1).
 //!
 //! Guards invariant 10: it is asked with facts that were read for this very request, so a right taken away is gone with the
 //! next one. A registry that does not exist and one that the caller has no rights on give the same answer.
 
-use roadstead_db::facts::Facts;
-use roadstead_model::{Place, scope::Actions};
+use roadstead_db::facts::{Facts, KeyFacts};
+use roadstead_model::{Place, RegistryName, Role, scope::Actions};
 
-use crate::caller::{Caller, Presented};
+use crate::{
+    caller::{Caller, Presented},
+    matrix::{Right, Standing},
+};
 
 /// What a request is about to do. Every operation of `/v2` names one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,17 @@ impl Action {
         Self::Delete,
         Self::Catalog,
     ];
+
+    /// Its row of the matrix; none for the ping, which is everybody's who is somebody.
+    fn right(self) -> Option<Right> {
+        match self {
+            Self::Ping => None,
+            Self::Pull | Self::ListTags | Self::ListReferrers | Self::MountFrom => Some(Right::Pull),
+            Self::Push => Some(Right::Push),
+            Self::Delete => Some(Right::ChangeImages),
+            Self::Catalog => Some(Right::System),
+        }
+    }
 
     /// What a token must allow on the repository.
     fn needs(self) -> Actions {
@@ -116,11 +130,15 @@ pub enum Refusal {
 /// # Errors
 /// As the table says; never [`Refusal::Unavailable`], since nothing is read here.
 pub fn decide(caller: &Caller, action: Action, target: Target<'_>, facts: &Facts) -> Result<(), Refusal> {
+    let place = match target {
+        Target::Place(place) => Some(place),
+        Target::Catalog | Target::Ping => None,
+    };
     let principal = match (caller.presented(), caller.key(), &facts.key) {
-        (Presented::Nothing, ..) => return Err(Refusal::Unauthenticated),
+        (Presented::Nothing | Presented::Session, ..) => return Err(Refusal::Unauthenticated),
         (Presented::Open, ..) => Principal::Administrator,
         (_, None, _) => Principal::Anonymous,
-        (_, Some(_), Some(key)) if key.living => Principal::of_key(key.administrator),
+        (_, Some(_), Some(key)) if key.living => Principal::of_key(key, place),
         (Presented::Token, ..) => return Err(Refusal::InvalidToken),
         (Presented::Basic, ..) => return Err(Refusal::Unauthenticated),
     };
@@ -128,7 +146,7 @@ pub fn decide(caller: &Caller, action: Action, target: Target<'_>, facts: &Facts
     if !permits(action, principal, public_pull) {
         return Err(match principal {
             Principal::Anonymous => Refusal::InsufficientScope,
-            Principal::Person | Principal::Administrator => Refusal::Denied,
+            Principal::Person(_) | Principal::Robot(_) | Principal::Administrator => Refusal::Denied,
         });
     }
     let allowed = match (action, target) {
@@ -143,63 +161,56 @@ pub fn decide(caller: &Caller, action: Action, target: Target<'_>, facts: &Facts
     if allowed { Ok(()) } else { Err(Refusal::InsufficientScope) }
 }
 
-/// The kinds of callers that have the same rights.
+/// Whether nothing in a registry is kept from a caller who may pull some of it. Roles are given on registries and not below; a robot may be
+/// limited to some repositories.
+pub fn pulls_whole_registry(registry: &RegistryName, facts: &Facts) -> bool {
+    facts.key.as_ref().and_then(|key| key.limits.as_ref()).is_none_or(|limits| limits.pull_all_of(registry))
+}
+
+/// The kinds of callers that have the same rights in a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Principal {
     /// A token without a key.
     Anonymous,
-    /// A living key of someone who is no system administrator.
-    Person,
+    /// A living key of someone who is no system administrator, and the role that they have there.
+    Person(Option<Role>),
+    /// A living key of a robot, and what its limits allow there.
+    Robot(Actions),
     /// A living key of a system administrator.
     Administrator,
 }
 
 impl Principal {
-    pub(crate) fn of_key(administrator: bool) -> Self {
-        if administrator { Self::Administrator } else { Self::Person }
+    /// Whose living key it is, and what that means in this place.
+    pub(crate) fn of_key(key: &KeyFacts, place: Option<&Place>) -> Self {
+        match &key.limits {
+            Some(limits) => Self::Robot(place.map_or(Actions::NONE, |place| limits.actions(place))),
+            None if key.administrator => Self::Administrator,
+            None => Self::Person(key.role),
+        }
     }
 }
-
-/// When a kind of caller may do something.
-#[derive(Clone, Copy)]
-enum Rule {
-    Never,
-    /// On a registry that lets anyone pull.
-    Public,
-    Always,
-}
-
-use Rule::{Always, Never, Public};
-
-/// The table. A row an action, a column a kind of caller: anonymous, person, administrator.
-const TABLE: [(Action, [Rule; 3]); 8] = [
-    (Action::Ping, [Always, Always, Always]),
-    (Action::Pull, [Public, Public, Always]),
-    (Action::ListTags, [Public, Public, Always]),
-    (Action::ListReferrers, [Public, Public, Always]),
-    (Action::MountFrom, [Public, Public, Always]),
-    (Action::Push, [Never, Never, Always]),
-    (Action::Delete, [Never, Never, Always]),
-    (Action::Catalog, [Never, Never, Always]),
-];
 
 /// Whether a caller of this kind has the right, whatever it came with.
 pub(crate) fn permits(action: Action, principal: Principal, public_pull: bool) -> bool {
-    let row = TABLE.iter().find(|(listed, _)| *listed == action);
-    let rule = row.map_or(Never, |(_, rules)| match principal {
-        Principal::Anonymous => rules[0],
-        Principal::Person => rules[1],
-        Principal::Administrator => rules[2],
-    });
-    match rule {
-        Never => false,
-        Public => public_pull,
-        Always => true,
-    }
+    let Some(right) = action.right() else { return true };
+    let own = match principal {
+        Principal::Anonymous | Principal::Person(None) => false,
+        Principal::Person(Some(role)) => Standing::Role(role).has(right),
+        Principal::Robot(actions) => right != Right::System && actions.contains(action.needs()),
+        Principal::Administrator => Standing::Administrator.has(right),
+    };
+    own || (public_pull && Standing::Public.has(right))
 }
 
-/// What a token for this caller can name on a repository of a registry that is public or not: the same table.
-pub(crate) fn grantable(principal: Principal, public_pull: bool) -> Actions {
+/// What a token can name on a place, by facts that were read for its registry and the key it is made for, which signed in.
+pub(crate) fn grantable_here(place: &Place, facts: &Facts) -> Actions {
+    let principal = facts.key.as_ref().map_or(Principal::Anonymous, |key| Principal::of_key(key, Some(place)));
+    grantable(principal, facts.registry.as_ref().is_some_and(|registry| registry.public_pull))
+}
+
+/// The same table for tokens.
+fn grantable(principal: Principal, public_pull: bool) -> Actions {
     [Action::Pull, Action::Push, Action::Delete]
         .into_iter()
         .filter(|action| permits(*action, principal, public_pull))
@@ -221,7 +232,8 @@ mod tests {
     /// `open` comes without credentials to a region that is open, where none are asked for.
     /// `full` tokens name everything, `empty` ones nothing, `pull` ones pull, `push` ones push without pull, `other` ones everything
     /// on another repository. `basic` is key id and secret. `person` is a key of somebody without any role, `admin` of a system
-    /// administrator, `dead` of one whose key was revoked or has expired, `gone` of one whose key has no row.
+    /// administrator, `viewer`, `uploader` and `manager` of one with that role there; `robot` is a robot's that may pull and push there, `idle` one
+    /// of a robot that may nothing there; `dead` is one whose key was revoked or has expired, `gone` of one whose key has no row.
     const CELLS: &str = "
         caller        registry  Ping Pull ListTags ListReferrers MountFrom Push Delete Catalog
         anyone-open   absent    ok   ok   ok       ok            ok        ok   ok     ok
@@ -246,6 +258,23 @@ mod tests {
         person-basic  absent    ok   403  403      403           403       403  403    403
         person-basic  private   ok   403  403      403           403       403  403    403
         person-basic  public    ok   ok   ok       ok            ok        403  403    403
+        viewer-full   private   ok   ok   ok       ok            ok        403  403    403
+        viewer-pull   private   ok   ok   ok       ok            ok        403  403    403
+        viewer-push   private   ok   more more     more          more      403  403    403
+        viewer-basic  private   ok   ok   ok       ok            ok        403  403    403
+        viewer-basic  public    ok   ok   ok       ok            ok        403  403    403
+        uploader-full private   ok   ok   ok       ok            ok        ok   403    403
+        uploader-pull private   ok   ok   ok       ok            ok        more 403    403
+        uploader-basic private  ok   ok   ok       ok            ok        ok   403    403
+        manager-full  private   ok   ok   ok       ok            ok        ok   ok     403
+        manager-empty private   ok   more more     more          more      more more   403
+        manager-basic private   ok   ok   ok       ok            ok        ok   ok     403
+        robot-full    private   ok   ok   ok       ok            ok        ok   403    403
+        robot-pull    private   ok   ok   ok       ok            ok        more 403    403
+        robot-basic   private   ok   ok   ok       ok            ok        ok   403    403
+        idle-full     private   ok   403  403      403           403       403  403    403
+        idle-basic    private   ok   403  403      403           403       403  403    403
+        idle-basic    public    ok   ok   ok       ok            ok        403  403    403
         admin-full    absent    ok   ok   ok       ok            ok        ok   ok     ok
         admin-full    private   ok   ok   ok       ok            ok        ok   ok     ok
         admin-full    public    ok   ok   ok       ok            ok        ok   ok     ok
@@ -274,9 +303,17 @@ mod tests {
         let public_pull = registry == "public";
         let there = RegistryFacts { id: 1, bucket: 1, public_pull, public_endpoint: true, epoch: 1 };
         let key = match who {
-            "person" => Some(KeyFacts { living: true, administrator: false }),
-            "admin" => Some(KeyFacts { living: true, administrator: true }),
-            "dead" => Some(KeyFacts { living: false, administrator: true }),
+            "person" => Some(KeyFacts { living: true, ..KeyFacts::default() }),
+            "viewer" | "uploader" | "manager" => {
+                Some(KeyFacts { living: true, role: who.parse().ok(), ..KeyFacts::default() })
+            }
+            "robot" => {
+                let limits = r#"[{"repositories":"team/*","actions":["pull","push"]}]"#.parse().unwrap();
+                Some(KeyFacts { living: true, limits: Some(Arc::new(limits)), ..KeyFacts::default() })
+            }
+            "idle" => Some(KeyFacts { living: true, limits: Some(Arc::default()), ..KeyFacts::default() }),
+            "admin" => Some(KeyFacts { living: true, administrator: true, ..KeyFacts::default() }),
+            "dead" => Some(KeyFacts { living: false, administrator: true, ..KeyFacts::default() }),
             _ => None,
         };
         Facts { registry: (registry != "absent").then_some(there), repository: None, key, now: 0 }
@@ -379,12 +416,10 @@ mod tests {
     #[test]
     fn tokens_are_granted_by_the_same_table() {
         let place = place();
-        for (who, principal) in
-            [("anyone", Principal::Anonymous), ("person", Principal::Person), ("admin", Principal::Administrator)]
-        {
+        for who in ["anyone", "person", "viewer", "uploader", "manager", "robot", "idle", "admin"] {
             for registry in ["absent", "private", "public"] {
                 for action in [Action::Pull, Action::Push, Action::Delete] {
-                    let granted = grantable(principal, registry == "public").contains(action.needs());
+                    let granted = grantable_here(&place, &facts(registry, who)).contains(action.needs());
                     let answer = decide(&caller(who, "full"), action, Target::Place(&place), &facts(registry, who));
                     assert_eq!(granted, answer.is_ok(), "{who} {registry} {action:?}");
                 }

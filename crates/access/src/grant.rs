@@ -1,14 +1,15 @@
 //! Making tokens: what `GET /token` and `POST /token` have in common (protocol.md 2.2, 2.3).
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use roadstead_db::{
     DbError,
+    facts::{self, Facts},
     keys::{self, StoredKey},
 };
 use roadstead_model::{
-    Place,
+    Place, RegistryName,
     scope::{Actions, Scope, Scopes},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
@@ -18,7 +19,7 @@ use crate::{
     authenticate::Access,
     claims::{Access as Claim, Claims, ISSUER},
     credentials::Credentials,
-    decide::{Action, Principal, grantable, permits},
+    decide::grantable_here,
 };
 
 /// How many refresh tokens a key can have; for all hosts together, since a host is what the client calls it. Who asks for more gets none with its token, which clients take for
@@ -26,6 +27,8 @@ use crate::{
 const MAX_REFRESH_TOKENS: i64 = 1000;
 /// How many bytes of names and actions a token can hold: resources beyond are dropped, like all that is not granted.
 const MAX_ACCESS_BYTES: usize = 7 * 1024;
+/// How many registries one token can name: each is one look into the database. Those beyond are dropped.
+const MAX_REGISTRIES: usize = 64;
 /// The longest host name with port.
 const MAX_SERVICE_BYTES: usize = 300;
 
@@ -100,8 +103,7 @@ impl Access {
                 (Some(key), offline.then_some(token))
             }
         };
-        let principal = key.as_ref().map_or(Principal::Anonymous, |key| Principal::of_key(key.administrator));
-        let (scope, access) = self.granted(principal, &scopes, resolve).await?;
+        let (scope, access) = self.granted(key.as_ref(), &scopes, resolve).await?;
 
         let now = self.0.clock.seconds();
         let lifetime = self.0.token_lifetime.as_secs();
@@ -124,42 +126,39 @@ impl Access {
     /// What of the scopes the caller may do now: in the client's names for the answer, and as places for the token.
     async fn granted(
         &self,
-        principal: Principal,
+        key: Option<&StoredKey>,
         scopes: &Scopes,
         resolve: &(dyn Fn(&str) -> Option<Place> + Sync),
     ) -> Result<(Scopes, Vec<Claim>), DbError> {
-        let asked: Vec<(&Scope, Option<Place>)> = scopes
-            .iter()
-            .map(|scope| match scope {
-                Scope::Repository { name, .. } => (scope, resolve(name)),
-                Scope::Catalog => (scope, None),
-            })
-            .collect();
-        let public = if grantable(principal, true) == grantable(principal, false) {
-            Vec::new()
-        } else {
-            let mut registries: Vec<&str> =
-                asked.iter().filter_map(|(_, place)| Some(place.as_ref()?.registry.as_str())).collect();
-            registries.sort_unstable();
-            registries.dedup();
-            keys::public_pull(&self.0.db, &registries).await?
-        };
-
+        let administrator = key.is_some_and(|key| key.administrator);
+        let mut known = BTreeMap::<RegistryName, Facts>::new();
         let mut room = MAX_ACCESS_BYTES;
         let mut scope = Vec::new();
         let mut access = Vec::new();
-        for (wanted, place) in &asked {
-            let (granted, claim) = match (wanted, place) {
-                (Scope::Catalog, _) if permits(Action::Catalog, principal, false) => (Scope::Catalog, Claim::catalog()),
-                (Scope::Repository { name, actions }, Some(place)) => {
-                    let is_public = public.iter().any(|name| name == place.registry.as_str());
-                    let actions = actions.intersection(grantable(principal, is_public));
+        for wanted in scopes.iter() {
+            let (granted, claim) = match wanted {
+                Scope::Catalog if administrator => (Scope::Catalog, Claim::catalog()),
+                Scope::Catalog => continue,
+                Scope::Repository { name, actions } => {
+                    let Some(place) = resolve(name) else { continue };
+                    let may = if administrator {
+                        Actions::ALL
+                    } else {
+                        if !known.contains_key(&place.registry) {
+                            if known.len() >= MAX_REGISTRIES {
+                                continue;
+                            }
+                            let facts = facts::of_registry(&self.0.db, &place.registry, key.map(|key| key.id)).await?;
+                            known.insert(place.registry.clone(), facts);
+                        }
+                        grantable_here(&place, &known[&place.registry])
+                    };
+                    let actions = actions.intersection(may);
                     if actions == Actions::NONE {
                         continue;
                     }
-                    (Scope::Repository { name: name.clone(), actions }, Claim::repository(place, actions))
+                    (Scope::Repository { name: name.clone(), actions }, Claim::repository(&place, actions))
                 }
-                _ => continue,
             };
             // The rest of an entry is at most `{"type":"repository","name":"","actions":["pull","push","delete"]},`.
             let Some(left) = room.checked_sub(claim.name.len() + 72) else { break };

@@ -3,20 +3,23 @@
 use std::{fmt, time::Duration};
 
 use roadstead_db::{
-    Db, DbError,
-    keys::{self, KeyEntry, NewKeyRow},
+    Db, DbError, Tx,
+    audit::By,
+    keys::{self, KeyEntry, NewKeyRow, Of, Owner},
+    person, project, robot,
 };
+use roadstead_model::{Limits, PersonName, ProjectName};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::sources::Entropy;
 
-/// How many living access keys a person can have (product.md 3).
+/// How many living access keys a person or robot can have (product.md 3).
 pub const MAX_LIVING_KEYS: i64 = 5;
 /// What the first administrator is called.
 pub const FIRST_PERSON: &str = "administrator";
-/// Who makes and revokes keys, for the audit log: whoever runs the commands.
-const OPERATOR: &str = "operator";
+/// Who the audit log says did what commands do: whoever may run them on the machine.
+pub const OPERATOR: &str = "operator";
 /// The longest description of a key, in characters.
 const MAX_DESCRIPTION: usize = 200;
 /// How long a secret is that we make, in characters.
@@ -45,8 +48,17 @@ pub struct NewKey {
     pub key_id: String,
     /// What a client sends as password.
     pub secret: String,
-    /// Whose it is.
-    pub person: String,
+    /// Whose it is: a person's name, or `PROJECT/ROBOT`.
+    pub owner: String,
+}
+
+/// Whom a key is made for.
+#[derive(Clone, Debug)]
+pub enum KeyFor {
+    /// A person, by name.
+    Person(String),
+    /// A robot of a project, and what the key shall allow.
+    Robot(ProjectName, PersonName, Limits),
 }
 
 /// Why an access key could not be made or revoked.
@@ -55,6 +67,9 @@ pub enum KeyError {
     /// There is nobody of this name.
     #[error("there is no person called \"{0}\"")]
     NoSuchPerson(String),
+    /// There is no such robot.
+    #[error("there is no robot \"{0}\"")]
+    NoSuchRobot(String),
     /// There is no key with this id.
     #[error("there is no access key \"{0}\"")]
     NoSuchKey(String),
@@ -94,17 +109,18 @@ impl Keys {
         let key = NewKey {
             key_id: given.key_id.unwrap_or_else(|| self.make_key_id()),
             secret: given.secret.unwrap_or_else(|| self.make_secret()),
-            person: FIRST_PERSON.to_owned(),
+            owner: FIRST_PERSON.to_owned(),
         };
         let made = self
             .db
             .write((key.key_id.clone(), hash(&key.secret)), |tx, (key_id, secret_hash)| {
                 Box::pin(async move {
-                    let Some(person) = keys::insert_first_administrator(tx, FIRST_PERSON).await? else {
+                    let Some(first) = person::insert_first_administrator(tx, FIRST_PERSON).await? else {
                         return Ok(false);
                     };
                     let description = "made at the first start";
-                    let row = NewKeyRow { key_id, secret_hash, person, description, lifetime: None, by: OPERATOR };
+                    let (owner, by) = (Owner::Person(first), By::name(OPERATOR));
+                    let row = NewKeyRow { key_id, secret_hash, owner: &owner, description, lifetime: None, by: &by };
                     keys::insert(tx, row).await?;
                     Ok::<_, KeyError>(true)
                 })
@@ -113,15 +129,16 @@ impl Keys {
         Ok(made.then_some(key))
     }
 
-    /// Makes an access key for the person of this name; one with a `lifetime` ends by itself.
+    /// Makes an access key; one with a `lifetime` ends by itself.
     ///
     /// # Errors
-    /// `NoSuchPerson`, `TooMany`, or `Invalid` for a description of more than 200 characters or a lifetime beyond 100 years.
+    /// `NoSuchPerson`, `NoSuchRobot`, `TooMany`, or `Invalid` for a description of more than 200 characters or a lifetime beyond 100 years.
     pub async fn create(
         &self,
-        person: &str,
+        whose: KeyFor,
         description: &str,
         lifetime: Option<Duration>,
+        by: &By,
     ) -> Result<NewKey, KeyError> {
         if description.chars().count() > MAX_DESCRIPTION || description.contains('\0') {
             return Err(KeyError::Invalid("the description of an access key has at most 200 characters"));
@@ -136,23 +153,26 @@ impl Keys {
             Some(lifetime) => Some(i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX)),
             None => None,
         };
-        let key = NewKey { key_id: self.make_key_id(), secret: self.make_secret(), person: person.to_owned() };
-        let input = (key.clone(), hash(&key.secret), description.to_owned(), lifetime);
+        let owner = match &whose {
+            KeyFor::Person(name) => name.clone(),
+            KeyFor::Robot(project, robot, _) => format!("{project}/{robot}"),
+        };
+        let key = NewKey { key_id: self.make_key_id(), secret: self.make_secret(), owner };
+        let input = (key.clone(), hash(&key.secret), whose, description.to_owned(), lifetime, by.clone());
         self.db
-            .write(input, |tx, (key, secret_hash, description, lifetime)| {
+            .write(input, |tx, (key, secret_hash, whose, description, lifetime, by)| {
                 Box::pin(async move {
-                    let person = keys::lock_person(tx, &key.person).await?;
-                    let person = person.ok_or_else(|| KeyError::NoSuchPerson(key.person.clone()))?;
-                    if keys::count_living(tx, person).await? >= MAX_LIVING_KEYS {
-                        return Err(KeyError::TooMany(key.person.clone()));
+                    let owner = lock_owner(tx, whose).await?;
+                    if keys::count_living(tx, &owner).await? >= MAX_LIVING_KEYS {
+                        return Err(KeyError::TooMany(key.owner.clone()));
                     }
                     let row = NewKeyRow {
                         key_id: &key.key_id,
                         secret_hash,
-                        person,
+                        owner: &owner,
                         description,
                         lifetime: *lifetime,
-                        by: OPERATOR,
+                        by,
                     };
                     Ok(keys::insert(tx, row).await?)
                 })
@@ -161,26 +181,26 @@ impl Keys {
         Ok(key)
     }
 
-    /// The access keys of one person, or of all, by key id: at most `limit` of those after the key id `after` (empty: from the
-    /// start). Revoked ones too.
+    /// Access keys by key id: at most `limit` of those after the key id `after` (empty: from the start). Revoked ones too.
     ///
     /// # Errors
     /// Of the database only.
-    pub async fn list(&self, person: Option<&str>, after: &str, limit: u32) -> Result<Vec<KeyEntry>, KeyError> {
-        Ok(keys::list(&self.db, person, after, i64::from(limit)).await?)
+    pub async fn list(&self, of: Of<'_>, after: &str, limit: u32) -> Result<Vec<KeyEntry>, KeyError> {
+        Ok(keys::list(&self.db, of, after, i64::from(limit)).await?)
     }
 
-    /// Revokes a key: gone with the next request on every node, its refresh tokens too. Doing it again changes nothing.
+    /// Revokes a key, of this owner if one is given: gone with the next request on every node, its refresh tokens too. Doing it again
+    /// changes nothing.
     ///
     /// # Errors
     /// `NoSuchKey`.
-    pub async fn revoke(&self, key_id: &str) -> Result<(), KeyError> {
+    pub async fn revoke(&self, key_id: &str, owner: Option<Owner>, by: &By) -> Result<(), KeyError> {
         let found = self
             .db
-            .write(key_id.to_owned(), |tx, key_id| {
+            .write((key_id.to_owned(), owner, by.clone()), |tx, (key_id, owner, by)| {
                 Box::pin(async move {
                     // What can't be a key id is not sent to the database, which would refuse some of it.
-                    Ok::<_, DbError>(is_key_id(key_id) && keys::revoke(tx, key_id, OPERATOR).await?)
+                    Ok::<_, DbError>(is_key_id(key_id) && keys::revoke(tx, key_id, owner.as_ref(), by).await?)
                 })
             })
             .await?;
@@ -204,9 +224,25 @@ impl Keys {
     }
 }
 
+/// The owner, held so that their keys are made one by one.
+async fn lock_owner(tx: &mut Tx<'_>, whose: &KeyFor) -> Result<Owner, KeyError> {
+    match whose {
+        KeyFor::Person(name) => match person::lock(tx, name).await? {
+            Some(person) => Ok(Owner::Person(person.id)),
+            None => Err(KeyError::NoSuchPerson(name.clone())),
+        },
+        KeyFor::Robot(project, name, limits) => {
+            let missing = || KeyError::NoSuchRobot(format!("{project}/{name}"));
+            let project = project::hold(tx, project).await?.ok_or_else(missing)?;
+            let robot = robot::lock(tx, project.id, name.as_str()).await?.ok_or_else(missing)?;
+            Ok(Owner::Robot(robot.id, limits.to_json()))
+        }
+    }
+}
+
 impl fmt::Debug for NewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewKey").field("key_id", &self.key_id).field("person", &self.person).finish_non_exhaustive()
+        f.debug_struct("NewKey").field("key_id", &self.key_id).field("owner", &self.owner).finish_non_exhaustive()
     }
 }
 

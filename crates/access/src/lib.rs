@@ -1,7 +1,7 @@
 //! Who may do what: people, robots, access keys, tokens, the permission table.
 //!
 //! A request's credentials become a [`Caller`] once, at its start ([`Access::authenticate`]); then every operation asks
-//! [`decide`], with facts read in the same statement as what it is about. Tokens are made by [`Access::token`]; access keys are
+//! [`decide`], with facts read in the same statement as what it is about; which role may what is the table in [`matrix`]. Tokens are made by [`Access::token`]; access keys are
 //! made and revoked by [`Keys`]. No HTTP and no SQL here.
 
 mod authenticate;
@@ -11,7 +11,12 @@ mod credentials;
 mod decide;
 mod grant;
 mod keys;
+mod manage;
+pub mod matrix;
+mod passwords;
+mod people;
 mod seal;
+mod sessions;
 mod signing;
 mod sources;
 #[cfg(test)]
@@ -20,8 +25,19 @@ mod tests;
 pub use authenticate::{Access, AccessOptions, OpenError};
 pub use caller::{Caller, Presented};
 pub use credentials::{Authorization, Credentials};
-pub use decide::{Action, Refusal, Target, decide};
+pub use decide::{Action, Refusal, Target, decide, pulls_whole_registry};
 pub use grant::{TokenError, TokenGrant, TokenRequest};
-pub use keys::{FIRST_PERSON, FirstKey, KeyError, Keys, MAX_LIVING_KEYS, NewKey};
-pub use roadstead_db::keys::KeyEntry;
+pub use keys::{FIRST_PERSON, FirstKey, KeyError, KeyFor, Keys, MAX_LIVING_KEYS, NewKey, OPERATOR};
+pub use manage::{ManageError, Manager, Subject, manage};
+pub use matrix::{Right, Standing};
+pub use people::{People, PersonChange, RobotChange, RoleIn};
+pub use roadstead_db::{
+    audit::By,
+    keys::{KeyEntry, Of, Owner},
+    member::{In, Member},
+    person::Person,
+    project::Project,
+    robot::Robot,
+};
+pub use sessions::{NewSession, Sessions, SignInError};
 pub use sources::{Clock, Entropy};

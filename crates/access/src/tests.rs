@@ -3,6 +3,9 @@
 mod attacks;
 mod grants;
 mod keys;
+mod people;
+mod roles;
+mod sessions;
 mod signing;
 
 use std::sync::{
@@ -10,14 +13,16 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use roadstead_db::{DatabaseUrl, Db, DbError, Options, keys as rows, pull, registry};
-use roadstead_model::{Place, scope::Scopes};
+use roadstead_db::{
+    DatabaseUrl, Db, DbError, Options, audit, keys as rows, member, person, project, pull, registry, robot,
+};
+use roadstead_model::{Place, Role, scope::Scopes};
 use roadstead_testkit::{engines, postgres::Database};
 use tempfile::TempDir;
 
 use crate::{
-    Access, AccessOptions, Action, Caller, Clock, Credentials, Entropy, FirstKey, KeyEntry, Keys, NewKey, OpenError,
-    Refusal, Target, TokenError, TokenGrant, TokenRequest, decide,
+    Access, AccessOptions, Action, By, Caller, Clock, Credentials, Entropy, FirstKey, KeyEntry, KeyError, KeyFor, Keys,
+    NewKey, Of, OpenError, Refusal, Target, TokenError, TokenGrant, TokenRequest, decide,
 };
 
 const HOST: &str = "registry.example:5000";
@@ -92,10 +97,56 @@ impl World {
 
     /// Makes a person who is no administrator, with a key.
     async fn person(&self) -> NewKey {
+        let new = person::NewPerson {
+            name: "somebody".to_owned(),
+            full_name: String::new(),
+            email: String::new(),
+            administrator: false,
+            password: None,
+        };
         let made: Result<_, DbError> =
-            self.db.write((), |tx, ()| Box::pin(rows::insert_person(tx, "somebody", false))).await;
+            self.db.write((new, By::default()), |tx, (new, by)| Box::pin(person::insert(tx, new, by, "{}"))).await;
         made.unwrap().unwrap();
-        self.keys().create("somebody", "", None).await.unwrap()
+        make(&self.keys(), "somebody", "").await.unwrap()
+    }
+
+    /// Gives a person a role in a project, or in one registry of it.
+    async fn role(&self, person: &str, place: &str, role: Option<Role>) {
+        let input = (person.to_owned(), place.to_owned(), role);
+        let given: Result<(), DbError> = self
+            .db
+            .write(input, |tx, (person, place, role)| {
+                Box::pin(async move {
+                    let person = person::lock(tx, person).await?.unwrap().id;
+                    let project = project::hold(tx, &"project".parse().unwrap()).await?.unwrap().id;
+                    let place = match registry::hold_by_name(tx, &place.parse().unwrap()).await? {
+                        Some((registry, project)) => member::In::Registry(project, registry),
+                        None => member::In::Project(project),
+                    };
+                    match role {
+                        Some(role) => member::set(tx, place, person, *role).await,
+                        None => member::remove(tx, place, person).await.map(drop),
+                    }
+                })
+            })
+            .await;
+        given.unwrap();
+    }
+
+    /// A key of a new robot with these limits.
+    async fn robot(&self, name: &str, limits: &str) -> NewKey {
+        let made: Result<_, DbError> = self
+            .db
+            .write(name.to_owned(), |tx, name| {
+                Box::pin(async move {
+                    let project = project::hold(tx, &"project".parse().unwrap()).await?.unwrap().id;
+                    robot::insert(tx, project, name, "").await
+                })
+            })
+            .await;
+        made.unwrap().unwrap();
+        let whose = KeyFor::Robot("project".parse().unwrap(), name.parse().unwrap(), limits.parse().unwrap());
+        self.keys().create(whose, "", None, &By::default()).await.unwrap()
     }
 
     /// Makes two registries, `open` where anyone may pull, and `closed`.
@@ -113,7 +164,7 @@ impl World {
                             private_id: name.to_owned(),
                             description: String::new(),
                             public_pull,
-                            by: "test".to_owned(),
+                            by: By::name("test"),
                         };
                         registry::create(tx, &new).await?;
                     }
@@ -133,9 +184,14 @@ impl World {
     }
 
     async fn listed(&self, key: &NewKey) -> KeyEntry {
-        let all = self.keys().list(None, "", 1000).await.unwrap();
+        let all = self.keys().list(Of::All, "", 1000).await.unwrap();
         all.into_iter().find(|entry| entry.key_id == key.key_id).unwrap()
     }
+}
+
+/// A key for a person that does not end by itself.
+async fn make(keys: &Keys, person: &str, description: &str) -> Result<NewKey, KeyError> {
+    keys.create(KeyFor::Person(person.to_owned()), description, None, &By::default()).await
 }
 
 async fn open(url: &DatabaseUrl, clock_offset_micros: i64) -> Db {

@@ -49,6 +49,10 @@ impl Dialect {
         Self { engine, offset_micros, translated: RwLock::default() }
     }
 
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// # Errors
     /// `Internal` for a token that is not in the table above.
     pub(crate) fn statement(&self, sql: &'static str) -> Result<Sql, DbError> {

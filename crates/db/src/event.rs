@@ -1,4 +1,4 @@
-//! What happened: the outbox of events, the audit log, and the changes of usage; each written in the transaction of its change.
+//! What happened: the outbox of events, and the changes of usage; each written in the transaction of its change.
 
 use crate::{Db, DbError, Engine, Tx, params};
 
@@ -17,35 +17,6 @@ pub async fn record(
     )
     .await
     .map(drop)
-}
-
-/// Records in the audit log who did what to what. `from` is where the request came from (an address, or `command line`).
-pub async fn audit(tx: &mut Tx<'_>, who: &str, from: &str, what: &str, object: &str) -> Result<(), DbError> {
-    tx.execute(
-        "INSERT INTO audit (at, who, came_from, what, object) VALUES ({now}, $1, $2, $3, $4)",
-        params![who, from, what, object],
-    )
-    .await
-    .map(drop)
-}
-
-/// A row of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audited {
-    /// Who did it.
-    pub who: String,
-    /// What was done, such as `key.create`.
-    pub what: String,
-    /// To what.
-    pub object: String,
-}
-
-/// The newest rows of the audit log, newest first, at most `limit`.
-pub async fn newest_audited(db: &Db, limit: i64) -> Result<Vec<Audited>, DbError> {
-    db.list("SELECT who, what, object FROM audit ORDER BY id DESC LIMIT $1", params![limit], |row| {
-        Ok(Audited { who: row.get(0)?, what: row.get(1)?, object: row.get(2)? })
-    })
-    .await
 }
 
 const ADD_USAGE: &str = "UPDATE usage SET repositories = repositories + $2, artifacts = artifacts + $3, bytes = bytes + $4 WHERE registry = $1";

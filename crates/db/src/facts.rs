@@ -1,5 +1,9 @@
 //! What a decision about rights needs to know, read in the same statement as what is asked for (invariant 10).
 
+use std::sync::Arc;
+
+use roadstead_model::{Limits, RegistryName, Role};
+
 use crate::{Db, DbError, Row, params};
 
 /// The state of registry, repository and access key at the moment of a request.
@@ -30,19 +34,23 @@ pub struct RegistryFacts {
     pub epoch: i64,
 }
 
-/// An access key and whom it belongs to.
-#[derive(Clone, Debug)]
+/// An access key and what whom it belongs to may do.
+#[derive(Clone, Debug, Default)]
 pub struct KeyFacts {
-    /// Neither revoked nor expired.
+    /// Neither revoked nor expired, nor its owner barred or disabled.
     pub living: bool,
     /// It belongs to a system administrator.
     pub administrator: bool,
+    /// The role of the person it belongs to on the registry that was asked for: the stronger of those there and on its project.
+    pub role: Option<Role>,
+    /// It belongs to a robot: all that it may do in that registry, which is nothing in another project's.
+    pub limits: Option<Arc<Limits>>,
 }
 
 /// The tables that facts are read from, and these.
 macro_rules! fact_tables {
     ($($more:literal),*) => {
-        const { $crate::sqlite::Tables::of(&["registry", "repository", "access_key", "person" $(, $more)*]) }
+        const { $crate::sqlite::Tables::of(&["registry", "repository", "access_key", "person", "robot", "member" $(, $more)*]) }
     };
 }
 pub(crate) use fact_tables;
@@ -53,13 +61,17 @@ macro_rules! facts_sql {
     ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
             "SELECT g.id, g.bucket, g.public_pull, g.public_endpoint, g.epoch, r.id, ",
-            "k.id, k.revoked IS NOT NULL, k.expires, p.administrator, {now}",
+            "k.id, (k.revoked IS NOT NULL OR COALESCE(p.barred OR p.disabled, b.disabled, TRUE)), k.expires, ",
+            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, b.project, g.project",
             $columns,
             " FROM (SELECT 1 AS one) AS o",
             " LEFT JOIN registry g ON g.name = $1 AND g.deletion IS NULL",
             " LEFT JOIN repository r ON r.registry = g.id AND r.name = $2 AND r.deletion IS NULL",
             " LEFT JOIN access_key k ON k.id = $3",
             " LEFT JOIN person p ON p.id = k.person",
+            " LEFT JOIN robot b ON b.id = k.robot",
+            " LEFT JOIN member mp ON mp.project = g.project AND mp.person = k.person AND mp.registry IS NULL",
+            " LEFT JOIN member mr ON mr.registry = g.id AND mr.person = k.person",
             $joins,
             $rest
         )
@@ -68,7 +80,7 @@ macro_rules! facts_sql {
 pub(crate) use facts_sql;
 
 /// How many columns the facts take; what a statement adds starts here.
-pub(crate) const WIDTH: usize = 11;
+pub(crate) const WIDTH: usize = 16;
 
 /// Facts as they are stored: what they mean depends on the time.
 pub(crate) struct Stored {
@@ -80,9 +92,12 @@ pub(crate) struct Stored {
 }
 
 struct StoredKey {
-    revoked: bool,
+    /// Revoked, or its owner may not use it.
+    ended: bool,
     expires: Option<i64>,
     administrator: bool,
+    role: Option<Role>,
+    limits: Option<Arc<Limits>>,
 }
 
 impl Stored {
@@ -98,7 +113,13 @@ impl Stored {
             None => None,
         };
         let key = match row.get::<Option<i64>>(6)? {
-            Some(_) => Some(StoredKey { revoked: row.get(7)?, expires: row.get(8)?, administrator: row.get(9)? }),
+            Some(_) => Some(StoredKey {
+                ended: row.get(7)?,
+                expires: row.get(8)?,
+                administrator: row.get(9)?,
+                role: role(row, 11)?.max(role(row, 12)?),
+                limits: limits(row)?,
+            }),
             None => None,
         };
         Ok(Self { registry, repository: row.get(5)?, key, read: row.get(10)? })
@@ -107,11 +128,35 @@ impl Stored {
     /// At this time of the database's clock.
     pub(crate) fn at(&self, now: i64) -> Facts {
         let key = self.key.as_ref().map(|key| KeyFacts {
-            living: !key.revoked && key.expires.is_none_or(|expires| expires > now),
+            living: !key.ended && key.expires.is_none_or(|expires| expires > now),
             administrator: key.administrator,
+            role: key.role,
+            limits: key.limits.clone(),
         });
         Facts { registry: self.registry.clone(), repository: self.repository, key, now }
     }
+}
+
+fn role(row: &Row<'_>, column: usize) -> Result<Option<Role>, DbError> {
+    let Some(name) = row.get::<Option<String>>(column)? else { return Ok(None) };
+    name.parse().map(Some).map_err(|_| DbError::Internal(format!("{name:?} is stored as a role")))
+}
+
+/// Those of a robot's key, where the registry is of the robot's project.
+fn limits(row: &Row<'_>) -> Result<Option<Arc<Limits>>, DbError> {
+    let Some(project) = row.get::<Option<i64>>(14)? else { return Ok(None) };
+    let here = row.get::<Option<i64>>(15)? == Some(project);
+    let Some(text) = row.get::<Option<String>>(13)?.filter(|_| here) else { return Ok(Some(Arc::default())) };
+    let limits = text.parse().map_err(|error| DbError::Internal(format!("the limits of a key: {error}")))?;
+    Ok(Some(Arc::new(limits)))
+}
+
+/// The facts of a registry and a key.
+pub async fn of_registry(db: &Db, registry: &RegistryName, key: Option<i64>) -> Result<Facts, DbError> {
+    let (found, clock) = db
+        .recall(fact_tables!(), facts_sql!("", "", ""), params![registry.as_str(), "", key], Stored::from_row)
+        .await?;
+    Ok(found.map_or_else(Facts::default, |found| found.at(clock.unwrap_or(found.read))))
 }
 
 /// The facts of an access key alone, for operations that are about no place.
@@ -121,15 +166,90 @@ pub async fn of_key(db: &Db, key: i64) -> Result<Option<KeyFacts>, DbError> {
     Ok(found.and_then(|found| found.at(clock.unwrap_or(found.read)).key))
 }
 
+/// Who asks for something in the management of a region.
+#[derive(Clone, Copy, Debug)]
+pub enum Who {
+    /// Somebody with this access key.
+    Key(i64),
+    /// A person with a session.
+    Person(i64),
+    /// Anyone, where the region is open: as a system administrator.
+    Anyone,
+}
+
+/// What a decision about management needs to know: a project and a registry that were named, and who asks.
+#[derive(Clone, Debug, Default)]
+pub struct ManagementFacts {
+    /// Who asks, with the role of that person in the project or registry that was named. Of a session it says what a key would.
+    pub key: Option<KeyFacts>,
+    /// Row of the person; `None`: a robot, or anyone.
+    pub person: Option<i64>,
+    /// The name of the person, or `PROJECT/ROBOT`.
+    pub owner: String,
+    /// Row of the project, if there is one of this name; of a registry its own.
+    pub project: Option<i64>,
+    /// Row of the registry, if one of this name lives.
+    pub registry: Option<i64>,
+}
+
+/// The facts of who asks on a project (`registry` empty), on a registry (`project` empty), or alone.
+pub async fn of_management(db: &Db, who: Who, project: &str, registry: &str) -> Result<ManagementFacts, DbError> {
+    let (key, person) = match who {
+        Who::Key(key) => (Some(key), None),
+        Who::Person(person) => (None, Some(person)),
+        Who::Anyone => (None, None),
+    };
+    let found = db
+        .query_opt(
+            "SELECT k.id, (k.revoked IS NOT NULL OR (k.expires IS NOT NULL AND k.expires <= {now}) OR COALESCE(p.barred, FALSE)),
+             COALESCE(p.disabled, b.disabled, TRUE), COALESCE(p.administrator, FALSE), mp.role, mr.role, p.id,
+             COALESCE(p.name, bj.name || '/' || b.name, ''), j.id, g.id
+             FROM (SELECT 1 AS one) AS o
+             LEFT JOIN registry g ON g.name = $3 AND g.deletion IS NULL
+             LEFT JOIN project j ON j.name = $2 OR j.id = g.project
+             LEFT JOIN access_key k ON k.id = $1
+             LEFT JOIN person p ON p.id = COALESCE(k.person, $4)
+             LEFT JOIN robot b ON b.id = k.robot
+             LEFT JOIN project bj ON bj.id = b.project
+             LEFT JOIN member mp ON mp.project = j.id AND mp.person = p.id AND mp.registry IS NULL
+             LEFT JOIN member mr ON mr.registry = g.id AND mr.person = p.id",
+            params![key, project, registry, person],
+            |row| {
+                let (has_key, key_ended) = (row.get::<Option<i64>>(0)?.is_some(), row.get::<bool>(1)?);
+                let person = row.get::<Option<i64>>(6)?;
+                let key = KeyFacts {
+                    living: !row.get::<bool>(2)? && !(has_key && key_ended),
+                    administrator: row.get(3)?,
+                    role: role(row, 4)?.max(role(row, 5)?),
+                    limits: person.is_none().then(Arc::default),
+                };
+                let key = match who {
+                    Who::Key(_) => Some(key).filter(|_| has_key),
+                    Who::Person(_) => Some(key).filter(|_| person.is_some()),
+                    Who::Anyone => Some(KeyFacts { living: true, administrator: true, ..KeyFacts::default() }),
+                };
+                Ok(ManagementFacts {
+                    key,
+                    person,
+                    owner: row.get(7)?,
+                    project: row.get(8)?,
+                    registry: row.get(9)?,
+                })
+            },
+        )
+        .await?;
+    Ok(found.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_key_that_is_remembered_expires_all_the_same() {
-        let key = |revoked| Some(StoredKey { revoked, expires: Some(7), administrator: false });
-        let living = |revoked, now| {
-            let stored = Stored { registry: None, repository: None, key: key(revoked), read: 0 };
+        let key = |ended| Some(StoredKey { ended, expires: Some(7), administrator: false, role: None, limits: None });
+        let living = |ended, now| {
+            let stored = Stored { registry: None, repository: None, key: key(ended), read: 0 };
             stored.at(now).key.is_some_and(|key| key.living)
         };
         assert!(living(false, 6) && !living(false, 7) && !living(true, 6));

@@ -1,8 +1,13 @@
-//! Access keys, people, refresh tokens and signing keys: all SQL of these.
+//! Access keys, refresh tokens and signing keys: all SQL of these.
 //!
-//! A key "lives" while it is neither revoked nor expired, by the database's clock. Secrets never come here: only their SHA-256.
+//! A key "lives" while it is neither revoked nor expired, by the database's clock, and its owner may use it. Secrets never come here: only their SHA-256.
 
-use crate::{Db, DbError, Tx, event, params, row::Row};
+use crate::{
+    Db, DbError, Tx,
+    audit::{self, By},
+    params,
+    row::Row,
+};
 
 /// An access key as a sign-in needs it.
 #[derive(Clone, Debug)]
@@ -13,7 +18,7 @@ pub struct StoredKey {
     pub key_id: String,
     /// SHA-256 of the secret.
     pub secret_hash: Vec<u8>,
-    /// Neither revoked nor expired.
+    /// Neither revoked nor expired, nor its owner barred or disabled.
     pub living: bool,
     /// It belongs to a system administrator.
     pub administrator: bool,
@@ -21,12 +26,22 @@ pub struct StoredKey {
     pub used_lately: bool,
 }
 
-/// The columns of [`StoredKey`]; `k` is the access key, `p` its person.
+/// Whether the key `k` lives, with its person `p` or robot `b`.
+macro_rules! living {
+    () => {
+        "(k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now}) AND NOT COALESCE(p.barred OR p.disabled, b.disabled, TRUE))"
+    };
+}
+
+/// The columns of [`StoredKey`]; `k` is the access key, `p` its person, `b` its robot.
 macro_rules! stored_key {
-    ($rest:literal) => {
+    ($columns:literal, $rest:literal) => {
         concat!(
-            "SELECT k.id, k.key_id, k.secret_hash, (k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now})), ",
-            "p.administrator, (k.used IS NOT NULL AND k.used > {now} - 3600000000)",
+            "SELECT k.id, k.key_id, k.secret_hash, ",
+            living!(),
+            ", COALESCE(p.administrator, FALSE), (k.used IS NOT NULL AND k.used > {now} - 3600000000)",
+            $columns,
+            " FROM access_key k LEFT JOIN person p ON p.id = k.person LEFT JOIN robot b ON b.id = k.robot ",
             $rest
         )
     };
@@ -47,12 +62,7 @@ impl StoredKey {
 
 /// The access key with this key id, living or not.
 pub async fn find(db: &Db, key_id: &str) -> Result<Option<StoredKey>, DbError> {
-    db.query_opt(
-        stored_key!(" FROM access_key k JOIN person p ON p.id = k.person WHERE k.key_id = $1"),
-        params![key_id],
-        StoredKey::from_row,
-    )
-    .await
+    db.query_opt(stored_key!("", "WHERE k.key_id = $1"), params![key_id], StoredKey::from_row).await
 }
 
 /// Notes that the key was used now, unless that was noted within the last hour.
@@ -70,10 +80,12 @@ pub async fn note_use(tx: &mut Tx<'_>, key: i64) -> Result<(), DbError> {
 pub struct KeyEntry {
     /// What a client sends as user name.
     pub key_id: String,
-    /// Whose it is.
-    pub person: String,
+    /// Whose it is: a person's name, or `PROJECT/ROBOT`.
+    pub owner: String,
     /// Whether that is a system administrator.
     pub administrator: bool,
+    /// What a robot's may do, as [`Limits`](roadstead_model::Limits) write it.
+    pub limits: Option<String>,
     /// What its owner calls it.
     pub description: String,
     /// When it was made.
@@ -88,64 +100,79 @@ pub struct KeyEntry {
     pub living: bool,
 }
 
-/// The access keys of one person, or of all, by key id: at most `limit` after the key id `after` (empty: from the start).
-pub async fn list(db: &Db, person: Option<&str>, after: &str, limit: i64) -> Result<Vec<KeyEntry>, DbError> {
-    db.list(
-        "SELECT k.key_id, p.name, p.administrator, k.description, k.created, k.used, k.expires, k.revoked, \
-         (k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now})) \
-         FROM access_key k JOIN person p ON p.id = k.person \
-         WHERE k.key_id > $1 AND ($2 = '' OR p.name = $2) ORDER BY k.key_id LIMIT $3",
-        params![after, person.unwrap_or(""), limit],
-        |row| {
-            Ok(KeyEntry {
-                key_id: row.get(0)?,
-                person: row.get(1)?,
-                administrator: row.get(2)?,
-                description: row.get(3)?,
-                created: row.get(4)?,
-                used: row.get(5)?,
-                expires: row.get(6)?,
-                revoked: row.get(7)?,
-                living: row.get(8)?,
-            })
-        },
-    )
-    .await
+/// Whose keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'a> {
+    /// Everybody's.
+    All,
+    /// A person's, by name.
+    Person(&'a str),
+    /// A robot's, by its row.
+    Robot(i64),
 }
 
-/// Makes a person. `None` when the name is taken.
-pub async fn insert_person(tx: &mut Tx<'_>, name: &str, administrator: bool) -> Result<Option<i64>, DbError> {
-    tx.query_opt(
-        "INSERT INTO person (name, administrator, created, epoch) VALUES ($1, $2, {now}, 1) \
-         ON CONFLICT (name) DO NOTHING RETURNING id",
-        params![name, administrator],
-        |row| row.get(0),
-    )
-    .await
+macro_rules! entries_sql {
+    ($rest:literal) => {
+        concat!(
+            "SELECT k.key_id, COALESCE(p.name, j.name || '/' || b.name), COALESCE(p.administrator, FALSE), k.limits, k.description, ",
+            "k.created, k.used, k.expires, k.revoked, ",
+            living!(),
+            " FROM access_key k LEFT JOIN person p ON p.id = k.person LEFT JOIN robot b ON b.id = k.robot ",
+            "LEFT JOIN project j ON j.id = b.project WHERE k.key_id > $1 ",
+            $rest,
+            " ORDER BY k.key_id LIMIT $2"
+        )
+    };
 }
 
-/// Makes the first person, a system administrator. `None` when there is a person already, or another node was faster.
-pub async fn insert_first_administrator(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>, DbError> {
-    tx.query_opt(
-        "INSERT INTO person (name, administrator, created, epoch) SELECT $1, TRUE, {now}, 1 \
-         WHERE NOT EXISTS (SELECT 1 FROM person) ON CONFLICT DO NOTHING RETURNING id",
-        params![name],
-        |row| row.get(0),
-    )
-    .await
+/// Access keys by key id: at most `limit` after the key id `after` (empty: from the start).
+pub async fn list(db: &Db, of: Of<'_>, after: &str, limit: i64) -> Result<Vec<KeyEntry>, DbError> {
+    let entry = |row: &Row<'_>| {
+        Ok(KeyEntry {
+            key_id: row.get(0)?,
+            owner: row.get(1)?,
+            administrator: row.get(2)?,
+            limits: row.get(3)?,
+            description: row.get(4)?,
+            created: row.get(5)?,
+            used: row.get(6)?,
+            expires: row.get(7)?,
+            revoked: row.get(8)?,
+            living: row.get(9)?,
+        })
+    };
+    match of {
+        Of::All => db.list(entries_sql!(""), params![after, limit], entry).await,
+        Of::Person(name) => db.list(entries_sql!("AND p.name = $3"), params![after, limit, name], entry).await,
+        Of::Robot(robot) => db.list(entries_sql!("AND k.robot = $3"), params![after, limit, robot], entry).await,
+    }
 }
 
-/// The row of the person of this name, held until the transaction ends, so that keys of one person are made one by one.
-pub async fn lock_person(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>, DbError> {
-    tx.query_opt("SELECT id FROM person WHERE name = $1 {for_update}", params![name], |row| row.get(0)).await
+/// Whose a key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A person's: the row.
+    Person(i64),
+    /// A robot's: the row, and what the key may do as [`Limits`](roadstead_model::Limits) write it.
+    Robot(i64, String),
 }
 
-/// How many living access keys the person has.
-pub async fn count_living(tx: &mut Tx<'_>, person: i64) -> Result<i64, DbError> {
+impl Owner {
+    fn columns(&self) -> (Option<i64>, Option<i64>, Option<&str>) {
+        match self {
+            Self::Person(person) => (Some(*person), None, None),
+            Self::Robot(robot, limits) => (None, Some(*robot), Some(limits)),
+        }
+    }
+}
+
+/// How many access keys of an owner are neither revoked nor expired.
+pub async fn count_living(tx: &mut Tx<'_>, owner: &Owner) -> Result<i64, DbError> {
+    let (person, robot, _) = owner.columns();
     let count = tx
         .query_opt(
-            "SELECT COUNT(*) FROM access_key WHERE person = $1 AND revoked IS NULL AND (expires IS NULL OR expires > {now})",
-            params![person],
+            "SELECT COUNT(*) FROM access_key WHERE (person = $1 OR robot = $2) AND revoked IS NULL AND (expires IS NULL OR expires > {now})",
+            params![person, robot],
             |row| row.get(0),
         )
         .await?;
@@ -159,37 +186,46 @@ pub struct NewKeyRow<'a> {
     pub key_id: &'a str,
     /// SHA-256 of the secret.
     pub secret_hash: &'a [u8],
-    /// The row of its person.
-    pub person: i64,
+    /// Whose it is.
+    pub owner: &'a Owner,
     /// What its owner calls it.
     pub description: &'a str,
     /// Microseconds until it ends by itself.
     pub lifetime: Option<i64>,
     /// Who makes it, for the audit log.
-    pub by: &'a str,
+    pub by: &'a By,
 }
 
 /// Inserts an access key, and its row in the audit log. [`DbError::Unique`] when the key id is taken.
 pub async fn insert(tx: &mut Tx<'_>, key: NewKeyRow<'_>) -> Result<(), DbError> {
+    let (person, robot, limits) = key.owner.columns();
     tx.execute(
-        "INSERT INTO access_key (key_id, secret_hash, person, description, created, used, expires, revoked) \
-         VALUES ($1, $2, $3, $4, {now}, NULL, {now} + $5, NULL)",
-        params![key.key_id, key.secret_hash, key.person, key.description, key.lifetime],
+        "INSERT INTO access_key (key_id, secret_hash, person, robot, limits, description, created, expires) \
+         VALUES ($1, $2, $3, $4, $5, $6, {now}, {now} + $7)",
+        params![key.key_id, key.secret_hash, person, robot, limits, key.description, key.lifetime],
     )
     .await?;
-    event::audit(tx, key.by, "", "key.create", key.key_id).await
+    audit::record(tx, key.by, "key.create", key.key_id, None, limits).await
 }
 
 /// Revokes an access key and ends its refresh tokens; one that is revoked already stays so since then. False when there is
-/// no such key. `by` is who does it, for the audit log.
-pub async fn revoke(tx: &mut Tx<'_>, key_id: &str, by: &str) -> Result<bool, DbError> {
-    let key: Option<i64> = tx
-        .query_opt("SELECT id FROM access_key WHERE key_id = $1 {for_update}", params![key_id], |row| row.get(0))
+/// no such key, or not with this owner. `by` is who does it, for the audit log.
+pub async fn revoke(tx: &mut Tx<'_>, key_id: &str, owner: Option<&Owner>, by: &By) -> Result<bool, DbError> {
+    let key = tx
+        .query_opt("SELECT id, person, robot FROM access_key WHERE key_id = $1 {for_update}", params![key_id], |row| {
+            Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?, row.get::<Option<i64>>(2)?))
+        })
         .await?;
-    let Some(key) = key else { return Ok(false) };
+    let owned = |person, robot| {
+        owner.is_none_or(|owner| {
+            let (of_person, of_robot, _) = owner.columns();
+            (of_person, of_robot) == (person, robot)
+        })
+    };
+    let Some((key, _, _)) = key.filter(|(_, person, robot)| owned(*person, *robot)) else { return Ok(false) };
     tx.execute("UPDATE access_key SET revoked = {now} WHERE id = $1 AND revoked IS NULL", params![key]).await?;
     tx.execute("DELETE FROM refresh_token WHERE access_key = $1", params![key]).await?;
-    event::audit(tx, by, "", "key.revoke", key_id).await?;
+    audit::record(tx, by, "key.revoke", key_id, None, None).await?;
     Ok(true)
 }
 
@@ -208,8 +244,8 @@ pub struct StoredRefresh {
 pub async fn find_refresh(db: &Db, hash: &[u8], service: &str) -> Result<Option<StoredRefresh>, DbError> {
     db.query_opt(
         stored_key!(
-            ", t.id, t.expires - {now} FROM refresh_token t JOIN access_key k ON k.id = t.access_key \
-             JOIN person p ON p.id = k.person WHERE t.hash = $1 AND t.service = $2 AND t.expires > {now}"
+            ", t.id, t.expires - {now}",
+            "JOIN refresh_token t ON t.access_key = k.id WHERE t.hash = $1 AND t.service = $2 AND t.expires > {now}"
         ),
         params![hash, service],
         |row| Ok(StoredRefresh { key: StoredKey::from_row(row)?, id: row.get(6)?, remaining: row.get(7)? }),
@@ -284,22 +320,4 @@ pub async fn insert_signing_key(tx: &mut Tx<'_>, kid: &str, sealed: &[u8], expir
     )
     .await?;
     Ok(())
-}
-
-/// Which of these registries live and let anyone pull.
-pub async fn public_pull(db: &Db, registries: &[&str]) -> Result<Vec<String>, DbError> {
-    let mut public = Vec::new();
-    // The statement is fixed text, so names are asked for eight at a time; the last group is filled up by repeating.
-    for group in registries.chunks(8) {
-        let name = |index: usize| group.get(index).copied().unwrap_or(group[0]);
-        let found = db
-            .query(
-                "SELECT name FROM registry WHERE deletion IS NULL AND public_pull AND name IN ($1, $2, $3, $4, $5, $6, $7, $8)",
-                params![name(0), name(1), name(2), name(3), name(4), name(5), name(6), name(7)],
-                |row| row.get(0),
-            )
-            .await?;
-        public.extend::<Vec<String>>(found);
-    }
-    Ok(public)
 }

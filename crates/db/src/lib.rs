@@ -1,6 +1,7 @@
 //! The only place with SQL: connections, transactions, migrations, one file per table group.
 
 pub mod artifact;
+pub mod audit;
 pub mod blob;
 pub mod collect;
 mod dialect;
@@ -9,13 +10,18 @@ mod error;
 pub mod event;
 pub mod facts;
 pub mod keys;
+pub mod member;
 mod migrate;
 mod migrations;
+pub mod person;
 mod postgres;
+pub mod project;
 pub mod pull;
 pub mod registry;
 pub mod repository;
+pub mod robot;
 mod row;
+pub mod session;
 mod sqlite;
 pub mod tag;
 pub mod trash;

@@ -6,7 +6,7 @@
 
 use rusqlite::TransactionBehavior;
 
-use crate::{dialect::Dialect, error::DbError, migrations::MIGRATIONS};
+use crate::{Engine, dialect::Dialect, error::DbError, migrations::MIGRATIONS};
 
 /// One step. A released one is never changed.
 #[derive(Debug)]
@@ -15,6 +15,25 @@ pub struct Migration {
     pub version: i64,
     /// Statements that end with `;`, with dialect tokens; comments are allowed. They are run in one transaction.
     pub sql: &'static str,
+    /// What follows on SQLite alone, which can't change a column in place.
+    pub sqlite: &'static str,
+    /// What follows on PostgreSQL alone.
+    pub postgres: &'static str,
+}
+
+impl Migration {
+    /// A step that is the same on both engines.
+    pub(crate) const fn same(version: i64, sql: &'static str) -> Self {
+        Self { version, sql, sqlite: "", postgres: "" }
+    }
+
+    pub(crate) fn text(&self, dialect: &Dialect) -> Result<String, DbError> {
+        let own = match dialect.engine() {
+            Engine::Sqlite => self.sqlite,
+            Engine::Postgres => self.postgres,
+        };
+        dialect.translate(&format!("{}{own}", self.sql))
+    }
 }
 
 /// The newest schema version that this program knows.
@@ -25,7 +44,7 @@ pub const PROGRAM: i64 = match MIGRATIONS.last() {
 
 /// The oldest program that can work with a database at this program's schema: raise it together with a step that takes
 /// something away (one release after the last program that used it).
-pub const OLDEST_PROGRAM: i64 = 2;
+pub const OLDEST_PROGRAM: i64 = 3;
 
 /// What a program knows of schemas, and does with them; others than its two are for tests.
 #[derive(Clone, Copy)]
@@ -110,7 +129,7 @@ fn sqlite_step(connection: &mut rusqlite::Connection, dialect: &Dialect, schema:
         tx.commit()?;
         return Ok(false);
     };
-    tx.execute_batch(&dialect.translate(step.sql)?).map_err(|error| failed(step, error.into()))?;
+    tx.execute_batch(&step.text(dialect)?).map_err(|error| failed(step, error.into()))?;
     if tx.prepare("PRAGMA foreign_key_check")?.exists([])? {
         return Err(failed(step, DbError::ForeignKey));
     }
@@ -155,7 +174,7 @@ async fn postgres_steps(client: &mut tokio_postgres::Client, dialect: &Dialect, 
     loop {
         let state = postgres_state(client).await?;
         let Some(step) = schema.next(state)? else { return Ok(()) };
-        let sql = dialect.translate(step.sql)?;
+        let sql = step.text(dialect)?;
         let tx = client.transaction().await?;
         tx.batch_execute(&sql).await.map_err(|error| failed(step, error.into()))?;
         tx.batch_execute(&schema.done(step, state)).await?;
@@ -172,13 +191,10 @@ async fn postgres_state(client: &tokio_postgres::Client) -> Result<State, DbErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Engine;
 
-    const FIRST: Migration =
-        Migration { version: 1, sql: "CREATE TABLE a (id {id}); -- it; goes 'on\nINSERT INTO a VALUES (1);" };
-    const SECOND: Migration =
-        Migration { version: 2, sql: "CREATE TABLE b (a BIGINT REFERENCES a); INSERT INTO b VALUES (1);" };
-    const HANGING: Migration = Migration { version: 3, sql: "CREATE TABLE d (id {id}); DELETE FROM a;" };
+    const FIRST: Migration = Migration::same(1, "CREATE TABLE a (id {id}); -- it; goes 'on\nINSERT INTO a VALUES (1);");
+    const SECOND: Migration = Migration::same(2, "CREATE TABLE b (a BIGINT REFERENCES a); INSERT INTO b VALUES (1);");
+    const HANGING: Migration = Migration::same(3, "CREATE TABLE d (id {id}); DELETE FROM a;");
 
     const OLD: Schema = Schema { steps: &[FIRST], program: 1, oldest_program: 1 };
     const NEW: Schema = Schema { steps: &[FIRST, SECOND], program: 2, oldest_program: 1 };

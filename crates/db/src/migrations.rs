@@ -6,11 +6,92 @@
 use crate::migrate::Migration;
 
 /// All steps, oldest first.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, sql: FIRST }, Migration { version: 2, sql: SMALL_BLOBS }];
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE];
 
 /// `body`: the bytes themselves, where they are few. Then there is no object, and `object_key` is empty.
 const SMALL_BLOBS: &str = "ALTER TABLE blob ADD COLUMN body {bytes};";
+
+/// People with passwords, robots, roles; access keys of robots.
+const PEOPLE: Migration = Migration {
+    version: 3,
+    sql: r#"
+-- `epoch` goes up with each change.
+ALTER TABLE project ADD COLUMN description TEXT NOT NULL DEFAULT '';
+ALTER TABLE project ADD COLUMN epoch BIGINT NOT NULL DEFAULT 1;
+-- `password`: as argon2 writes it; without one there is no sign-in by password. `barred`: no access key works. `disabled`: nothing does.
+ALTER TABLE person ADD COLUMN full_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE person ADD COLUMN email TEXT NOT NULL DEFAULT '';
+ALTER TABLE person ADD COLUMN password TEXT;
+ALTER TABLE person ADD COLUMN barred BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE person ADD COLUMN disabled BOOLEAN NOT NULL DEFAULT FALSE;
+CREATE TABLE robot (
+    id {id},
+    project BIGINT NOT NULL REFERENCES project,
+    name {name} NOT NULL,
+    description TEXT NOT NULL,
+    disabled BOOLEAN NOT NULL,
+    created BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
+    UNIQUE (project, name)
+);
+-- Who has which role in a project (`registry` NULL) or in one registry of it.
+CREATE TABLE member (
+    id {id},
+    project BIGINT NOT NULL REFERENCES project,
+    registry BIGINT REFERENCES registry,
+    person BIGINT NOT NULL REFERENCES person,
+    role TEXT NOT NULL,
+    since BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX member_of_project ON member (project, person) WHERE registry IS NULL;
+CREATE UNIQUE INDEX member_of_registry ON member (registry, person) WHERE registry IS NOT NULL;
+CREATE INDEX member_person ON member (person);
+CREATE TABLE session (
+    id {id},
+    hash {bytes} NOT NULL UNIQUE,
+    person BIGINT NOT NULL REFERENCES person,
+    came_from TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    used BIGINT NOT NULL,
+    expires BIGINT NOT NULL
+);
+CREATE INDEX session_person ON session (person);
+CREATE INDEX session_expires ON session (expires);
+CREATE INDEX audit_who ON audit (who, id);
+CREATE INDEX audit_object ON audit (object, id);
+CREATE INDEX audit_refused ON audit (who, came_from, at) WHERE what = 'session.refused';
+"#,
+    // An access key is a person's or a robot's; what a robot's may do is in `limits`.
+    sqlite: r#"
+CREATE TABLE access_key_of_somebody (
+    id {id},
+    key_id {name} NOT NULL UNIQUE,
+    secret_hash {bytes} NOT NULL,
+    person BIGINT REFERENCES person,
+    robot BIGINT REFERENCES robot,
+    limits TEXT,
+    description TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    used BIGINT,
+    expires BIGINT,
+    revoked BIGINT,
+    CHECK ((person IS NULL) <> (robot IS NULL))
+);
+INSERT INTO access_key_of_somebody (id, key_id, secret_hash, person, description, created, used, expires, revoked)
+SELECT id, key_id, secret_hash, person, description, created, used, expires, revoked FROM access_key;
+DROP TABLE access_key;
+ALTER TABLE access_key_of_somebody RENAME TO access_key;
+CREATE INDEX access_key_person ON access_key (person);
+CREATE INDEX access_key_robot ON access_key (robot);
+"#,
+    postgres: r#"
+ALTER TABLE access_key ALTER COLUMN person DROP NOT NULL;
+ALTER TABLE access_key ADD COLUMN robot BIGINT REFERENCES robot;
+ALTER TABLE access_key ADD COLUMN limits TEXT;
+ALTER TABLE access_key ADD CHECK ((person IS NULL) <> (robot IS NULL));
+CREATE INDEX access_key_robot ON access_key (robot);
+"#,
+};
 
 const FIRST: &str = r#"
 -- Tenants and places ------------------------------------------------------------------------------------------------

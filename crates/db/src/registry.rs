@@ -2,7 +2,11 @@
 
 use roadstead_model::{ProjectName, RegistryName};
 
-use crate::{Db, DbError, Row, Tx, event, params};
+use crate::{
+    Db, DbError, Row, Tx,
+    audit::{self, By},
+    event, params,
+};
 
 /// A registry as lists and `registry show` give it.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Registry {
     pub public_endpoint: bool,
     /// Microseconds since 1970.
     pub created: i64,
+    /// Goes up with each change of its settings.
+    pub epoch: i64,
     /// In the trash until then (microseconds since 1970).
     pub trashed_until: Option<i64>,
     /// Repositories, artifacts and stored bytes (each blob once), what lies in the trash included.
@@ -58,7 +64,7 @@ pub struct NewRegistry {
     /// Anyone may pull.
     pub public_pull: bool,
     /// Who makes it, for the audit log.
-    pub by: String,
+    pub by: By,
 }
 
 /// The row of a project, made when there is none.
@@ -86,7 +92,7 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
         tx.execute("INSERT INTO usage (registry, repositories, artifacts, bytes) VALUES ($1, 0, 0, 0)", params![id])
             .await?;
         event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
-        event::audit(tx, &new.by, "", "registry.create", new.name.as_str()).await?;
+        audit::record(tx, &new.by, "registry.create", new.name.as_str(), None, None).await?;
     }
     Ok(id)
 }
@@ -94,7 +100,7 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
 macro_rules! registry_sql {
     ($rest:literal) => {
         concat!(
-            "SELECT g.id, g.name, p.name, b.name, g.kind, g.description, g.public_pull, g.public_endpoint, g.created, d.until,
+            "SELECT g.id, g.name, p.name, b.name, g.kind, g.description, g.public_pull, g.public_endpoint, g.created, d.until, g.epoch,
              u.repositories + COALESCE((SELECT CAST(SUM(c.repositories) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.artifacts + COALESCE((SELECT CAST(SUM(c.artifacts) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0)
@@ -117,13 +123,22 @@ fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
         public_endpoint: row.get(7)?,
         created: row.get(8)?,
         trashed_until: row.get(9)?,
-        usage: Usage { repositories: row.get(10)?, artifacts: row.get(11)?, bytes: row.get(12)? },
+        epoch: row.get(10)?,
+        usage: Usage { repositories: row.get(11)?, artifacts: row.get(12)?, bytes: row.get(13)? },
     })
 }
 
-/// Registries by name, after `last`, at most `limit`, those in the trash included.
-pub async fn list(db: &Db, last: &str, limit: i64) -> Result<Vec<Registry>, DbError> {
-    db.list(registry_sql!("WHERE g.name > $1 ORDER BY g.name LIMIT $2"), params![last, limit], registry).await
+/// Registries by name, after `last`, at most `limit`, those in the trash included; of a person's row only those in which they have a role.
+pub async fn list(db: &Db, person: Option<i64>, last: &str, limit: i64) -> Result<Vec<Registry>, DbError> {
+    const ALL: &str = registry_sql!("WHERE g.name > $1 ORDER BY g.name LIMIT $2");
+    const OF_PERSON: &str = registry_sql!(
+        "WHERE g.name > $1 AND EXISTS (SELECT 1 FROM member m WHERE m.person = $3 AND m.project = g.project
+         AND (m.registry IS NULL OR m.registry = g.id)) ORDER BY g.name LIMIT $2"
+    );
+    match person {
+        None => db.list(ALL, params![last, limit], registry).await,
+        Some(person) => db.list(OF_PERSON, params![last, limit, person], registry).await,
+    }
 }
 
 /// One registry, also when it is in the trash.
@@ -131,8 +146,37 @@ pub async fn show(db: &Db, name: &RegistryName) -> Result<Option<Registry>, DbEr
     db.query_opt(registry_sql!("WHERE g.name = $1"), params![name.as_str()], registry).await
 }
 
+/// What can be changed of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Words about it.
+    pub description: String,
+    /// Anyone may pull.
+    pub public_pull: bool,
+}
+
+/// Row, epoch and settings of a living registry, locked until the transaction ends.
+pub async fn lock_settings(tx: &mut Tx<'_>, name: &RegistryName) -> Result<Option<(i64, i64, Settings)>, DbError> {
+    tx.query_opt(
+        "SELECT id, epoch, description, public_pull FROM registry WHERE name = $1 AND deletion IS NULL {for_no_key_update}",
+        params![name.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?, Settings { description: row.get(2)?, public_pull: row.get(3)? })),
+    )
+    .await
+}
+
+/// Writes the settings of a registry that is locked.
+pub async fn update(tx: &mut Tx<'_>, id: i64, settings: &Settings) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE registry SET description = $2, public_pull = $3, epoch = epoch + 1 WHERE id = $1",
+        params![id, &settings.description, settings.public_pull],
+    )
+    .await
+    .map(drop)
+}
+
 /// Puts a registry into the trash for `life` microseconds. False: there is none, or it lies there already.
-pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &str, life: i64) -> Result<bool, DbError> {
+pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &By, life: i64) -> Result<bool, DbError> {
     let id = tx
         .query_opt(
             "SELECT id FROM registry WHERE name = $1 AND deletion IS NULL {for_update}",
@@ -141,11 +185,17 @@ pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &str, life: i64) -
         )
         .await?;
     let Some(id) = id else { return Ok(false) };
-    let deletion = crate::trash::begin(tx, "registry", id, None, name.as_str(), by, life).await?;
+    let deletion = crate::trash::begin(tx, "registry", id, None, name.as_str(), &by.who, life).await?;
     tx.execute("UPDATE registry SET deletion = $2, epoch = epoch + 1 WHERE id = $1", params![id, deletion]).await?;
     event::record(tx, "registry.delete", id, None, name.as_str(), "{}").await?;
-    event::audit(tx, by, "", "registry.delete", name.as_str()).await?;
+    audit::record(tx, by, "registry.delete", name.as_str(), None, None).await?;
     Ok(true)
+}
+
+/// The rows of a living registry and of its project; it is held against deletion until the transaction ends.
+pub async fn hold_by_name(tx: &mut Tx<'_>, name: &RegistryName) -> Result<Option<(i64, i64)>, DbError> {
+    const FIND: &str = "SELECT id, project FROM registry WHERE name = $1 AND deletion IS NULL {for_key_share}";
+    tx.query_opt(FIND, params![name.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).await
 }
 
 /// Locks a living registry against deletion until the transaction ends; its bucket's row.

@@ -168,6 +168,7 @@ async fn purge_registry(
         "DELETE FROM registry_blob WHERE registry = $1",
         "DELETE FROM usage_change WHERE registry = $1",
         "DELETE FROM usage WHERE registry = $1",
+        "DELETE FROM member WHERE registry = $1",
         "DELETE FROM registry WHERE id = $1",
     ] {
         tx.execute(table, params![registry]).await?;

@@ -1,9 +1,15 @@
-//! The words of the domain: names, digests, references, media types, manifests. No I/O.
+//! The words of the domain: names, digests, references, media types, manifests, roles, patterns. No I/O.
 
 pub mod digest;
+pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod pattern;
+pub mod role;
 pub mod scope;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use name::{BucketName, NameError, Place, ProjectName, Reference, RegistryName, RepositoryName, Tag};
+pub use limits::{Limit, Limits};
+pub use name::{BucketName, NameError, PersonName, Place, ProjectName, Reference, RegistryName, RepositoryName, Tag};
+pub use pattern::Pattern;
+pub use role::Role;

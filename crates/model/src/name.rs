@@ -20,6 +20,11 @@ pub enum NameError {
         "a repository name is made of lower-case letters and digits, joined by '.', '_', '__' or '-' and separated by '/', 255 characters at most"
     )]
     Repository,
+    /// Not the name of a person or robot.
+    #[error(
+        "the name of a person or robot has 1 to 64 characters: lower-case letters, digits, '-', '_', '.' and '@'; it starts with a letter or digit"
+    )]
+    Person,
     /// Not a tag.
     #[error("a tag has 1 to 128 letters, digits, '_', '.' and '-' and does not start with '.' or '-'")]
     Tag,
@@ -66,6 +71,10 @@ name! {
     BucketName, NameError::Bucket, valid_bucket
 }
 name! {
+    /// The name of a person, unique in the region, or of a robot, unique in its project.
+    PersonName, NameError::Person, valid_person
+}
+name! {
     /// The name of a repository inside its registry, such as `team/app` (protocol.md A1).
     RepositoryName, NameError::Repository, valid_repository
 }
@@ -83,6 +92,13 @@ fn valid_bucket(text: &[u8]) -> bool {
         && text[0].is_ascii_lowercase()
         && text[text.len() - 1] != b'-'
         && text.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-')
+}
+
+fn valid_person(text: &[u8]) -> bool {
+    let plain = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=64).contains(&text.len())
+        && plain(&text[0])
+        && text.iter().all(|c| plain(c) || matches!(c, b'-' | b'_' | b'.' | b'@'))
 }
 
 fn valid_repository(text: &[u8]) -> bool {
@@ -163,6 +179,16 @@ mod tests {
         }
         for bad in ["", ".x", "-x", "a+b", "a/b", "a:b", &"t".repeat(129)] {
             assert_eq!(bad.parse::<Tag>(), Err(NameError::Tag), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_people() {
+        for good in ["a", "ada.lovelace@example.com", "0x", "a-b_c", &"p".repeat(64)] {
+            assert!(good.parse::<PersonName>().is_ok(), "{good}");
+        }
+        for bad in ["", "Ada", "-a", "a b", "a/b", "a:b", &"p".repeat(65)] {
+            assert_eq!(bad.parse::<PersonName>(), Err(NameError::Person), "{bad}");
         }
     }
 

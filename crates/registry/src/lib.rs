@@ -8,6 +8,7 @@
 //! | `push` | a manifest comes in; tags are moved |
 //! | `delete` | manifests, tags and blobs go to the trash |
 //! | `list`, `referrers` | tags, catalog, referrers |
+//! | `registries` | registries are made, changed and deleted |
 //! | `maintain` | the trash ends, the collector collects, uploads expire |
 
 mod buckets;
@@ -19,6 +20,7 @@ mod maintain;
 mod pull;
 mod push;
 mod referrers;
+mod registries;
 mod upload;
 
 pub use self::{
@@ -29,6 +31,7 @@ pub use self::{
     pull::{Blob, Download, Manifest},
     push::{ManifestPush, Pushed},
     referrers::ReferrersPage,
+    registries::{RegistryChange, RegistryError, RegistryPlan},
     upload::{Body, BodyError, MountFrom, TicketKey, UploadStatus},
 };
 

@@ -12,7 +12,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-pub use execute::{Command, Failure, Outcome, Services, create_registry, execute};
+pub use execute::{Command, Failure, Outcome, Services, execute};
 pub use output::bytes;
 pub use serve::{Node, serve};
 

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use roadstead_access::{FirstKey, Keys, NewKey};
-use roadstead_db::registry::{self, NewRegistry, Usage};
+use roadstead_access::{By, FirstKey, Keys, NewKey, OPERATOR, Of};
+use roadstead_db::registry::Usage;
 use roadstead_model::RegistryName;
-use roadstead_registry::Core;
+use roadstead_registry::{Core, RegistryError, RegistryPlan};
 
-use crate::commands::{bytes, create_registry};
+use crate::commands::bytes;
 use crate::config::{Config, Secret};
 
 /// How many registries are counted for the greeting.
@@ -39,19 +39,19 @@ pub enum Start {
 /// # Errors
 /// In words.
 pub async fn start(config: &Config, core: &Core, keys: &Keys) -> Result<Start, String> {
-    if keys.list(None, "", 1).await.map_err(|error| error.to_string())?.is_empty() {
+    if keys.list(Of::All, "", 1).await.map_err(|error| error.to_string())?.is_empty() {
         // The registry first: a start that is cut off here is taken up by the next one, since nobody is there yet.
         let name = &config.initial.registry;
-        let new = NewRegistry {
+        let plan = RegistryPlan {
             project: "default".parse().map_err(|_| "`default` is no project's name: a fault of the program")?,
-            name: name.clone(),
-            bucket: core.default_bucket(),
-            private_id: roadstead_model::digest::hex(&rand::random::<[u8; 8]>()),
+            bucket: None,
             description: String::new(),
             public_pull: false,
-            by: crate::commands::execute::OPERATOR.to_owned(),
         };
-        create_registry(core.db(), new).await.map_err(|error| error.to_string())?;
+        match core.create_registry(name, plan, &By::name(OPERATOR)).await {
+            Ok(_) | Err(RegistryError::Taken(_) | RegistryError::InTrash(_)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
         let given = FirstKey {
             key_id: config.initial.key_id.clone(),
             secret: config.initial.key_secret.as_ref().map(|secret| secret.expose().clone()),
@@ -61,7 +61,7 @@ pub async fn start(config: &Config, core: &Core, keys: &Keys) -> Result<Start, S
             return Ok(Start::First { registry: name.clone(), key, configured });
         }
     }
-    let all = registry::list(core.db(), "", COUNTED).await.map_err(|error| error.to_string())?;
+    let all = core.registries(None, "", COUNTED).await.map_err(|error| error.to_string())?;
     let living = all.iter().filter(|registry| registry.trashed_until.is_none());
     let usage = living.clone().fold(Usage::default(), |sum, one| Usage {
         repositories: sum.repositories + one.usage.repositories,
@@ -96,7 +96,7 @@ impl Start {
                      \x20 docker tag hello-world {host}/{registry}/hello-world\n\
                      \x20 docker push {host}/{registry}/hello-world\n\n\
                      `roadstead --help` shows what else there is.",
-                    key.person
+                    key.owner
                 )
             }
             Self::Later { registries, usage } => {
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn key() -> NewKey {
-        NewKey { key_id: "RSKEY".to_owned(), secret: "hunter2".to_owned(), person: "administrator".to_owned() }
+        NewKey { key_id: "RSKEY".to_owned(), secret: "hunter2".to_owned(), owner: "administrator".to_owned() }
     }
 
     #[test]

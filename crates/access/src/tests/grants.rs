@@ -142,7 +142,7 @@ fn t7_refresh_tokens() {
         let elsewhere = ask_at(&node, "other.example", with(&refresh), &[], false).await;
         assert_eq!(elsewhere, Err(TokenError::InvalidGrant));
 
-        node.keys().revoke(&key.key_id).await.unwrap();
+        node.keys().revoke(&key.key_id, None, &By::default()).await.unwrap();
         assert_eq!(ask(&node, with(&refresh), &[], false).await, Err(TokenError::InvalidGrant));
         assert_eq!(world.refresh_tokens(&key).await, 0);
     });
@@ -174,7 +174,12 @@ fn an_expired_key_is_no_key() {
         let (node, _) = world.with_administrator().await;
         let key = node
             .keys()
-            .create("administrator", "for a day", Some(std::time::Duration::from_secs(86400)))
+            .create(
+                KeyFor::Person("administrator".to_owned()),
+                "for a day",
+                Some(std::time::Duration::from_secs(86400)),
+                &By::default(),
+            )
             .await
             .unwrap();
         let refresh = ask(&node, signed_in(&key), &[], true).await.unwrap().refresh_token.unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::{KeyError, MAX_LIVING_KEYS};
+use crate::MAX_LIVING_KEYS;
 
 /// The first start makes one administrator; the second start, and the other node that started at once, make none.
 #[test]
@@ -17,10 +17,10 @@ fn one_first_administrator() {
         let made: Vec<NewKey> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
         assert_eq!(made.len(), 1);
         assert!(keys.first_administrator(FirstKey::default()).await.unwrap().is_none());
-        let listed = keys.list(None, "", 100).await.unwrap();
+        let listed = keys.list(Of::All, "", 100).await.unwrap();
         assert_eq!(listed.len(), 1);
         assert_eq!(
-            (&listed[0].key_id, &*listed[0].person, listed[0].administrator),
+            (&listed[0].key_id, &*listed[0].owner, listed[0].administrator),
             (&made[0].key_id, "administrator", true)
         );
     });
@@ -55,11 +55,11 @@ fn keys_are_audited() {
     on_each_engine(async |world| {
         let keys = world.keys();
         let first = keys.first_administrator(FirstKey::default()).await.unwrap().unwrap();
-        let made = keys.create("administrator", "ci", None).await.unwrap();
-        keys.create("nobody", "ci", None).await.unwrap_err();
-        keys.revoke(&made.key_id).await.unwrap();
-        keys.revoke("RSKNOSUCHKEY").await.unwrap_err();
-        let audited = roadstead_db::event::newest_audited(&world.db, 10).await.unwrap();
+        let made = make(&keys, "administrator", "ci").await.unwrap();
+        make(&keys, "nobody", "ci").await.unwrap_err();
+        keys.revoke(&made.key_id, None, &By::default()).await.unwrap();
+        keys.revoke("RSKNOSUCHKEY", None, &By::default()).await.unwrap_err();
+        let audited = audit::list(&world.db, &audit::Filter::default(), 10).await.unwrap();
         let audited: Vec<_> = audited.iter().map(|row| (&*row.what, &*row.object)).collect();
         let expected = [("key.revoke", &made.key_id), ("key.create", &made.key_id), ("key.create", &first.key_id)];
         assert_eq!(audited, expected.map(|(what, key)| (what, &**key)));
@@ -75,7 +75,7 @@ fn made_keys() {
         let mut secrets = HashSet::new();
         keys.first_administrator(FirstKey::default()).await.unwrap();
         for _ in 0..50 {
-            let key = keys.create("administrator", "x", None).await.unwrap();
+            let key = make(&keys, "administrator", "x").await.unwrap();
             assert_eq!(key.key_id.len(), 20);
             assert!(
                 key.key_id.starts_with("RSK")
@@ -87,7 +87,7 @@ fn made_keys() {
             assert!(!format!("{key:?}").contains(&key.secret));
             let stored = rows::find(&world.db, &key.key_id).await.unwrap().unwrap().secret_hash;
             assert_eq!(stored, Sha256::digest(&key.secret).as_slice());
-            keys.revoke(&key.key_id).await.unwrap();
+            keys.revoke(&key.key_id, None, &By::default()).await.unwrap();
             assert!(ids.insert(key.key_id) && secrets.insert(key.secret));
         }
     });
@@ -100,17 +100,17 @@ fn five_living_keys() {
         let (node, first) = world.with_administrator().await;
         let keys = node.keys();
         for _ in 1..MAX_LIVING_KEYS {
-            keys.create("administrator", "", None).await.unwrap();
+            make(&keys, "administrator", "").await.unwrap();
         }
-        let error = keys.create("administrator", "", None).await.unwrap_err();
+        let error = make(&keys, "administrator", "").await.unwrap_err();
         assert!(matches!(error, KeyError::TooMany(_)));
         assert_eq!(error.to_string(), "administrator has 5 access keys already, which is the most: revoke one first");
         world.person().await;
-        keys.revoke(&first.key_id).await.unwrap();
-        keys.create("administrator", "", None).await.unwrap();
-        assert!(matches!(keys.create("administrator", "", None).await, Err(KeyError::TooMany(_))));
-        assert!(matches!(keys.create("nobody", "", None).await, Err(KeyError::NoSuchPerson(_))));
-        assert!(matches!(keys.create("administrator", &"x".repeat(201), None).await, Err(KeyError::Invalid(_))));
+        keys.revoke(&first.key_id, None, &By::default()).await.unwrap();
+        make(&keys, "administrator", "").await.unwrap();
+        assert!(matches!(make(&keys, "administrator", "").await, Err(KeyError::TooMany(_))));
+        assert!(matches!(make(&keys, "nobody", "").await, Err(KeyError::NoSuchPerson(_))));
+        assert!(matches!(make(&keys, "administrator", &"x".repeat(201)).await, Err(KeyError::Invalid(_))));
     });
 }
 
@@ -121,27 +121,27 @@ fn lists() {
         let (node, first) = world.with_administrator().await;
         let keys = node.keys();
         let other = world.person().await;
-        let second = keys.create("administrator", "build farm", None).await.unwrap();
-        keys.revoke(&second.key_id).await.unwrap();
+        let second = make(&keys, "administrator", "build farm").await.unwrap();
+        keys.revoke(&second.key_id, None, &By::default()).await.unwrap();
 
-        let all = keys.list(None, "", 100).await.unwrap();
+        let all = keys.list(Of::All, "", 100).await.unwrap();
         assert!(all.is_sorted_by(|a, b| a.key_id < b.key_id));
         assert_eq!(all.len(), 3);
         let mut paged = Vec::new();
         while let Some(entry) =
-            keys.list(None, paged.last().map_or("", |entry: &crate::KeyEntry| &entry.key_id), 1).await.unwrap().pop()
+            keys.list(Of::All, paged.last().map_or("", |entry: &crate::KeyEntry| &entry.key_id), 1).await.unwrap().pop()
         {
             paged.push(entry);
         }
         assert_eq!(paged, all);
-        let own = keys.list(Some("administrator"), "", 100).await.unwrap();
+        let own = keys.list(Of::Person("administrator"), "", 100).await.unwrap();
         assert_eq!(
             own.iter().map(|key| &key.key_id).collect::<HashSet<_>>(),
             HashSet::from([&first.key_id, &second.key_id])
         );
         let revoked = own.iter().find(|key| key.key_id == second.key_id).unwrap();
         assert!(!revoked.living && revoked.revoked.is_some() && revoked.description == "build farm");
-        assert!(keys.list(Some("somebody"), "", 100).await.unwrap()[0].key_id == other.key_id);
+        assert!(keys.list(Of::Person("somebody"), "", 100).await.unwrap()[0].key_id == other.key_id);
     });
 }
 
@@ -157,15 +157,15 @@ fn a_revoked_key_is_gone() {
             attempt(&world, &caller, Action::Pull, "reg/c").await
         };
         assert_eq!(pull(&other).await, Ok(()));
-        node.keys().revoke(&key.key_id).await.unwrap();
+        node.keys().revoke(&key.key_id, None, &By::default()).await.unwrap();
         for node in [&node, &other] {
             assert_eq!(pull(node).await, Err(Refusal::InvalidToken));
             assert_eq!(basic(node, &key.key_id, &key.secret).await.unwrap_err(), Refusal::Unauthenticated);
             assert_eq!(ask(node, signed_in(&key), &[], false).await, Err(TokenError::WrongCredentials));
         }
-        node.keys().revoke(&key.key_id).await.unwrap();
+        node.keys().revoke(&key.key_id, None, &By::default()).await.unwrap();
         for unknown in ["RSKNOTHERE", "", "a\0b"] {
-            assert!(matches!(node.keys().revoke(unknown).await, Err(KeyError::NoSuchKey(_))));
+            assert!(matches!(node.keys().revoke(unknown, None, &By::default()).await, Err(KeyError::NoSuchKey(_))));
         }
     });
 }

@@ -2,7 +2,7 @@
 //! (end-4c), a mount (end-11).
 
 use http::{Response, StatusCode};
-use roadstead_access::{Action, Target, decide};
+use roadstead_access::{Action, Target, decide, pulls_whole_registry};
 use roadstead_model::{Algorithm, Digest, Place, RepositoryName};
 use roadstead_registry::{Gate, MountFrom};
 
@@ -36,9 +36,8 @@ async fn mount(call: &Call<'_>, gate: &Gate, place: &Place, digest: &Digest) -> 
     let core = call.core();
     let may_read =
         |place: &Place, gate: &Gate| decide(&call.caller, Action::MountFrom, Target::Place(place), &gate.facts).is_ok();
-    // Roles are given on registries and not below: who may pull here may pull anywhere in this registry, also with a token that does
-    // not name the source (E3).
-    let reads_registry = may_read(place, gate);
+    // Who may pull here and anywhere in this registry does so also with a token that does not name the source (E3).
+    let reads_registry = may_read(place, gate) && pulls_whole_registry(&place.registry, &gate.facts);
     let Some(from) = call.query().filled("from") else {
         return Ok(reads_registry && core.mount(gate, place, digest, MountFrom::Registry).await?);
     };

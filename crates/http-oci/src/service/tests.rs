@@ -68,7 +68,7 @@ impl World {
             private_id: "private".into(),
             description: String::new(),
             public_pull: false,
-            by: "test".to_owned(),
+            by: roadstead_db::audit::By::name("test"),
         };
         let made = db.write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
         made.map_err(|error: DbError| error).expect("a registry");

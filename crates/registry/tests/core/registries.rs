@@ -23,7 +23,9 @@ on_both_engines!(
 
 async fn delete_registry(core: &Core, name: &str) -> bool {
     let deleted = core.db().write(name.to_owned(), |tx, name| {
-        Box::pin(async { registry::delete(tx, &name.parse().unwrap(), "tester", 7 * DAY).await })
+        Box::pin(async {
+            registry::delete(tx, &name.parse().unwrap(), &roadstead_db::audit::By::name("tester"), 7 * DAY).await
+        })
     });
     deleted.await.map_err(|error: DbError| error).unwrap()
 }
@@ -95,7 +97,13 @@ async fn a_push_that_runs_into_the_deletion_is_refused(scene: Scene) {
     let (deleted, pushed) = scene
         .interleave(
             (),
-            |tx, ()| Box::pin(async { registry::delete(tx, &"main".parse().unwrap(), "tester", DAY).await.map(drop) }),
+            |tx, ()| {
+                Box::pin(async {
+                    registry::delete(tx, &"main".parse().unwrap(), &roadstead_db::audit::By::name("tester"), DAY)
+                        .await
+                        .map(drop)
+                })
+            },
             push,
         )
         .await;
@@ -131,7 +139,7 @@ async fn the_name_stays_taken_until_the_end_of_the_trash(scene: Scene) {
             private_id: "again".to_owned(),
             description: String::new(),
             public_pull: false,
-            by: "test".to_owned(),
+            by: roadstead_db::audit::By::name("test"),
         };
         let made = core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
         made.map_err(|error: DbError| error).unwrap().is_some()

@@ -131,7 +131,7 @@ impl Scene {
             private_id: name.to_owned(),
             description: String::new(),
             public_pull: false,
-            by: "test".to_owned(),
+            by: roadstead_db::audit::By::name("test"),
         };
         let made = self.core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
         assert!(made.map_err(|error: DbError| error).unwrap().is_some(), "the name {name} is taken");

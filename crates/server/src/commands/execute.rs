@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use roadstead_access::{KeyError, Keys};
-use roadstead_db::registry::{self, NewRegistry, Registry};
+use roadstead_access::{By, KeyError, KeyFor, Keys, OPERATOR, Of};
+use roadstead_db::registry::{self, Registry};
 use roadstead_db::{Db, DbError};
-use roadstead_model::{ProjectName, RegistryName};
-use roadstead_registry::Core;
+use roadstead_model::RegistryName;
+use roadstead_registry::{Core, RegistryError, RegistryPlan};
 use serde::{Deserialize, Serialize};
 
 /// Most rows that a list asks for at once.
@@ -189,16 +189,16 @@ impl Command {
 
 /// Carries out a command.
 ///
-/// Who the audit log says did what commands do: whoever may run them on the machine.
-pub(crate) const OPERATOR: &str = "operator";
-
 /// # Errors
 /// What is in the way, in words.
 pub async fn execute(services: &Services, command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::RegistryCreate { name, project, bucket, public, description } => {
-            let bucket = bucket_row(services, bucket.as_deref())?;
-            create(services, &name, &project, bucket, public, description).await
+            let project = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
+            let core = services.core.as_ref().ok_or_else(|| Failure("the buckets are not open".to_owned()))?;
+            let plan = RegistryPlan { project, bucket, description, public_pull: public };
+            let made = core.create_registry(&registry_name(&name)?, plan, &By::name(OPERATOR)).await;
+            made.map(|registry| Outcome::Created(registry.into())).map_err(registry_failure)
         }
         Command::RegistryList => list(services).await,
         Command::RegistryShow { name } => show(services, &registry_name(&name)?).await.map(Outcome::Registry),
@@ -206,7 +206,7 @@ pub async fn execute(services: &Services, command: Command) -> Result<Outcome, F
         Command::KeyCreate { person, description, days } => create_key(services, &person, &description, days).await,
         Command::KeyList { person } => list_keys(services, person.as_deref()).await,
         Command::KeyRevoke { key_id } => {
-            services.keys.revoke(&key_id).await.map_err(key_failure)?;
+            services.keys.revoke(&key_id, None, &By::name(OPERATOR)).await.map_err(key_failure)?;
             Ok(Outcome::Revoked { key_id })
         }
         Command::DatabaseTime => {
@@ -216,59 +216,11 @@ pub async fn execute(services: &Services, command: Command) -> Result<Outcome, F
     }
 }
 
-fn bucket_row(services: &Services, name: Option<&str>) -> Result<i64, Failure> {
-    let core = services.core.as_ref().ok_or_else(|| Failure("the buckets are not open".to_owned()))?;
-    let Some(name) = name else { return Ok(core.default_bucket()) };
-    core.bucket_row(name).ok_or_else(|| {
-        let known: Vec<_> = core.bucket_names().collect();
-        Failure(format!("there is no bucket called {name}: the configuration names {}", known.join(", ")))
-    })
-}
-
-async fn create(
-    services: &Services,
-    name: &str,
-    project: &str,
-    bucket: i64,
-    public_pull: bool,
-    description: String,
-) -> Result<Outcome, Failure> {
-    let project: ProjectName = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
-    let name = registry_name(name)?;
-    let private_id = roadstead_model::digest::hex(&rand::random::<[u8; 8]>());
-    let new = NewRegistry {
-        project,
-        name: name.clone(),
-        bucket,
-        private_id,
-        description,
-        public_pull,
-        by: OPERATOR.to_owned(),
-    };
-    match create_registry(&services.db, new).await.map_err(database_failure)? {
-        Some(_) => show(services, &name).await.map(Outcome::Created),
-        None => {
-            let trashed = show(services, &name).await.is_ok_and(|registry| registry.trashed_until.is_some());
-            let where_ =
-                if trashed { ": it lies in the trash, and keeps its name until it is gone for good" } else { "" };
-            Err(Failure(format!("there is a registry called {name} already{where_}")))
-        }
-    }
-}
-
-/// Makes a registry in a transaction of its own. `None`: the name is taken.
-///
-/// # Errors
-/// Of the database.
-pub async fn create_registry(db: &Db, new: NewRegistry) -> Result<Option<i64>, DbError> {
-    db.write(new, |tx, new| Box::pin(registry::create(tx, new))).await
-}
-
 async fn list(services: &Services) -> Result<Outcome, Failure> {
     let mut all: Vec<RegistryView> = Vec::new();
     loop {
         let last = all.last().map_or("", |registry| registry.name.as_str());
-        let page = registry::list(&services.db, last, PAGE).await.map_err(database_failure)?;
+        let page = registry::list(&services.db, None, last, PAGE).await.map_err(database_failure)?;
         let whole = page.len() as i64 == PAGE;
         all.extend(page.into_iter().map(RegistryView::from));
         if !whole {
@@ -284,9 +236,9 @@ async fn show(services: &Services, name: &RegistryName) -> Result<RegistryView, 
 
 async fn delete(services: &Services, name: &str) -> Result<Outcome, Failure> {
     let name = registry_name(name)?;
-    let input = (name.clone(), services.trash_life);
+    let input = (name.clone(), By::name(OPERATOR), services.trash_life);
     let deleted =
-        services.db.write(input, |tx, (name, life)| Box::pin(registry::delete(tx, name, OPERATOR, *life))).await;
+        services.db.write(input, |tx, (name, by, life)| Box::pin(registry::delete(tx, name, by, *life))).await;
     if deleted.map_err(database_failure)? {
         return show(services, &name).await.map(Outcome::Deleted);
     }
@@ -308,20 +260,25 @@ async fn create_key(
     }
     let lifetime = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
     let now = services.db.now().await.map_err(database_failure)?;
-    let key = services.keys.create(person, description, lifetime).await.map_err(key_failure)?;
+    let key = services
+        .keys
+        .create(KeyFor::Person(person.to_owned()), description, lifetime, &By::name(OPERATOR))
+        .await
+        .map_err(key_failure)?;
     let expires = lifetime.map(|lifetime| now.saturating_add(i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX)));
-    Ok(Outcome::NewKey(NewKeyView { key_id: key.key_id, secret: key.secret, person: key.person, expires }))
+    Ok(Outcome::NewKey(NewKeyView { key_id: key.key_id, secret: key.secret, person: key.owner, expires }))
 }
 
 async fn list_keys(services: &Services, person: Option<&str>) -> Result<Outcome, Failure> {
     let mut all: Vec<KeyView> = Vec::new();
     loop {
         let last = all.last().map_or("", |key| key.key_id.as_str());
-        let page = services.keys.list(person, last, PAGE as u32).await.map_err(key_failure)?;
+        let of = person.map_or(Of::All, Of::Person);
+        let page = services.keys.list(of, last, PAGE as u32).await.map_err(key_failure)?;
         let whole = page.len() as i64 == PAGE;
         all.extend(page.into_iter().map(|key| KeyView {
             key_id: key.key_id,
-            person: key.person,
+            person: key.owner,
             description: key.description,
             created: key.created,
             used: key.used,
@@ -359,6 +316,13 @@ fn registry_name(name: &str) -> Result<RegistryName, Failure> {
 
 fn no_registry(name: &RegistryName) -> Failure {
     Failure(format!("there is no registry called {name}: `roadstead registry list` shows all"))
+}
+
+fn registry_failure(error: RegistryError) -> Failure {
+    match error {
+        RegistryError::Database(error) => database_failure(error),
+        error => Failure(error.to_string()),
+    }
 }
 
 fn key_failure(error: KeyError) -> Failure {

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use roadstead_access::{Access, AccessOptions, Clock, Credentials, Entropy, Keys, NewKey, TokenRequest};
-use roadstead_db::{DatabaseUrl, Db, DbError, Options, keys};
+use roadstead_access::{Access, AccessOptions, By, Clock, Credentials, Entropy, KeyFor, Keys, NewKey, TokenRequest};
+use roadstead_db::{
+    DatabaseUrl, Db, DbError, Options,
+    person::{self, NewPerson},
+};
 use roadstead_model::{Place, scope::Scopes};
 use roadstead_testkit::{
     Server, Setup,
@@ -55,11 +58,18 @@ impl Beside {
     /// A key of somebody who is no administrator and has no role anywhere.
     pub(crate) fn person(&self, name: &str) -> NewKey {
         self.runtime.block_on(async {
-            let input = name.to_owned();
+            let new = NewPerson {
+                name: name.to_owned(),
+                full_name: String::new(),
+                email: String::new(),
+                administrator: false,
+                password: None,
+            };
             let made: Result<_, DbError> =
-                self.db.write(input, |tx, name| Box::pin(keys::insert_person(tx, name, false))).await;
+                self.db.write((new, By::default()), |tx, (new, by)| Box::pin(person::insert(tx, new, by, "{}"))).await;
             assert!(made.unwrap().is_some(), "{name} was there");
-            Keys::new(self.db.clone(), Entropy::system()).create(name, "", None).await.unwrap()
+            let keys = Keys::new(self.db.clone(), Entropy::system());
+            keys.create(KeyFor::Person(name.to_owned()), "", None, &By::default()).await.unwrap()
         })
     }
 

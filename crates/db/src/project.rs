@@ -1,0 +1,90 @@
+//! Projects: the tenants of a region.
+
+use roadstead_model::ProjectName;
+
+use crate::{
+    Db, DbError, Row, Tx,
+    audit::{self, By},
+    params,
+};
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Row.
+    pub id: i64,
+    /// Unique in the region, fixed for good.
+    pub name: String,
+    /// Words about it.
+    pub description: String,
+    /// Microseconds since 1970.
+    pub created: i64,
+    /// Goes up with each change.
+    pub epoch: i64,
+}
+
+fn project(row: &Row<'_>) -> Result<Project, DbError> {
+    Ok(Project {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        description: row.get(2)?,
+        created: row.get(3)?,
+        epoch: row.get(4)?,
+    })
+}
+
+/// Projects by name, after `after`, at most `limit`; of a person's row only those in which they have a role.
+pub async fn list(db: &Db, person: Option<i64>, after: &str, limit: i64) -> Result<Vec<Project>, DbError> {
+    db.list(
+        "SELECT j.id, j.name, j.description, j.created, j.epoch FROM project j
+         WHERE j.name > $1 AND (CAST($2 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM member m WHERE m.project = j.id AND m.person = $2))
+         ORDER BY j.name LIMIT $3",
+        params![after, person, limit],
+        project,
+    )
+    .await
+}
+
+/// One project.
+pub async fn show(db: &Db, name: &ProjectName) -> Result<Option<Project>, DbError> {
+    const SHOW: &str = "SELECT id, name, description, created, epoch FROM project WHERE name = $1";
+    db.query_opt(SHOW, params![name.as_str()], project).await
+}
+
+/// The project, held until the transaction ends against being deleted.
+pub async fn hold(tx: &mut Tx<'_>, name: &ProjectName) -> Result<Option<Project>, DbError> {
+    const HOLD: &str = "SELECT id, name, description, created, epoch FROM project WHERE name = $1 {for_key_share}";
+    tx.query_opt(HOLD, params![name.as_str()], project).await
+}
+
+/// Makes a project. `None`: the name is taken.
+pub async fn insert(tx: &mut Tx<'_>, name: &ProjectName, description: &str, by: &By) -> Result<Option<i64>, DbError> {
+    let id = tx
+        .query_opt(
+            "INSERT INTO project (name, description, created) VALUES ($1, $2, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
+            params![name.as_str(), description],
+            |row| row.get(0),
+        )
+        .await?;
+    if id.is_some() {
+        audit::record(tx, by, "project.create", name.as_str(), None, None).await?;
+    }
+    Ok(id)
+}
+
+/// Changes its description, if its epoch is still this one. False: it is not.
+pub async fn update(tx: &mut Tx<'_>, project: i64, epoch: i64, description: &str) -> Result<bool, DbError> {
+    const UPDATE: &str = "UPDATE project SET description = $3, epoch = epoch + 1 WHERE id = $1 AND epoch = $2";
+    Ok(tx.execute(UPDATE, params![project, epoch, description]).await? == 1)
+}
+
+/// Forgets a project that has no registry, with its members and robots. [`DbError::ForeignKey`]: it has one, perhaps in the trash.
+pub async fn remove(tx: &mut Tx<'_>, project: i64) -> Result<(), DbError> {
+    const ROBOTS: &str = "SELECT id FROM robot WHERE project = $1 ORDER BY id {for_update}";
+    let robots = tx.query(ROBOTS, params![project], |row| row.get::<i64>(0)).await?;
+    for robot in robots {
+        crate::robot::remove(tx, robot).await?;
+    }
+    tx.execute("DELETE FROM member WHERE project = $1 AND registry IS NULL", params![project]).await?;
+    tx.execute("DELETE FROM project WHERE id = $1", params![project]).await.map(drop)
+}

@@ -1,0 +1,174 @@
+//! Registries: made, listed, changed, put into the trash (product.md 2). Rights are not looked at.
+
+use roadstead_db::{
+    DbError,
+    audit::{self, By},
+    registry::{self, NewRegistry, Registry, Settings},
+};
+use roadstead_model::{ProjectName, RegistryName, digest::hex};
+use serde_json::json;
+
+use crate::Core;
+
+/// The longest description, in characters.
+const MAX_DESCRIPTION: usize = 200;
+
+/// Why a registry could not be made, changed or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// There is none of this name, or it lies in the trash.
+    #[error("there is no registry called {0}")]
+    Missing(RegistryName),
+    /// The name is taken.
+    #[error("there is a registry called {0} already")]
+    Taken(RegistryName),
+    /// The name is that of a registry in the trash.
+    #[error("a registry called {0} lies in the trash, and keeps its name until it is gone for good")]
+    InTrash(RegistryName),
+    /// It was changed since it was read.
+    #[error("the registry has been changed since you read it: read it again, and decide anew")]
+    Stale,
+    /// What was given is not right; the text says what would be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// What a registry is made with.
+#[derive(Clone, Debug)]
+pub struct RegistryPlan {
+    /// The project it belongs to.
+    pub project: ProjectName,
+    /// Name of its bucket; `None`: the default one.
+    pub bucket: Option<String>,
+    /// Words about it.
+    pub description: String,
+    /// Anyone may pull.
+    pub public_pull: bool,
+}
+
+/// What is to change of a registry; `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryChange {
+    /// Words about it.
+    pub description: Option<String>,
+    /// Anyone may pull.
+    pub public_pull: Option<bool>,
+}
+
+impl Core {
+    /// Registries by name, after `after`, those in the trash included; of a person's row only those in which they have a role.
+    pub async fn registries(
+        &self,
+        person: Option<i64>,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Registry>, RegistryError> {
+        Ok(registry::list(self.db(), person, after, limit).await?)
+    }
+
+    /// One registry, also in the trash.
+    ///
+    /// # Errors
+    /// `Missing`.
+    pub async fn registry(&self, name: &RegistryName) -> Result<Registry, RegistryError> {
+        registry::show(self.db(), name).await?.ok_or_else(|| RegistryError::Missing(name.clone()))
+    }
+
+    /// Makes a registry; its project too, if there is none of this name.
+    ///
+    /// # Errors
+    /// `Taken`, `InTrash`, `Invalid`.
+    pub async fn create_registry(
+        &self,
+        name: &RegistryName,
+        plan: RegistryPlan,
+        by: &By,
+    ) -> Result<Registry, RegistryError> {
+        check_description(&plan.description)?;
+        let bucket = match &plan.bucket {
+            None => self.default_bucket(),
+            Some(wanted) => self.bucket_row(wanted).ok_or_else(|| {
+                let known: Vec<_> = self.bucket_names().collect();
+                let known = known.join(", ");
+                RegistryError::Invalid(format!("there is no bucket called {wanted}: the configuration names {known}"))
+            })?,
+        };
+        let new = NewRegistry {
+            project: plan.project,
+            name: name.clone(),
+            bucket,
+            private_id: hex(&rand::random::<[u8; 8]>()),
+            description: plan.description,
+            public_pull: plan.public_pull,
+            by: by.clone(),
+        };
+        let made: Result<_, DbError> = self.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
+        let is_new = made?.is_some();
+        let found = self.registry(name).await?;
+        match (is_new, found.trashed_until) {
+            (true, _) => Ok(found),
+            (false, None) => Err(RegistryError::Taken(name.clone())),
+            (false, Some(_)) => Err(RegistryError::InTrash(name.clone())),
+        }
+    }
+
+    /// Changes a registry, if its epoch is still `expected` where one is given.
+    ///
+    /// # Errors
+    /// `Missing`, `Stale`, `Invalid`.
+    pub async fn change_registry(
+        &self,
+        name: &RegistryName,
+        expected: Option<i64>,
+        change: RegistryChange,
+        by: &By,
+    ) -> Result<Registry, RegistryError> {
+        check_description(change.description.as_deref().unwrap_or_default())?;
+        let input = (name.clone(), expected, change, by.clone());
+        self.db()
+            .write(input, |tx, (name, expected, change, by)| {
+                Box::pin(async move {
+                    let found = registry::lock_settings(tx, name).await?;
+                    let (id, epoch, old) = found.ok_or_else(|| RegistryError::Missing(name.clone()))?;
+                    if expected.is_some_and(|expected| expected != epoch) {
+                        return Err(RegistryError::Stale);
+                    }
+                    let new = Settings {
+                        description: change.description.clone().unwrap_or_else(|| old.description.clone()),
+                        public_pull: change.public_pull.unwrap_or(old.public_pull),
+                    };
+                    registry::update(tx, id, &new).await?;
+                    let words = |it: &Settings| json!({"description": it.description, "public_pull": it.public_pull});
+                    let (before, after) = (words(&old).to_string(), words(&new).to_string());
+                    audit::record(tx, by, "registry.change", name.as_str(), Some(&before), Some(&after)).await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        self.registry(name).await
+    }
+
+    /// Puts a registry into the trash for `life` microseconds.
+    ///
+    /// # Errors
+    /// `Missing`, `InTrash`.
+    pub async fn delete_registry(&self, name: &RegistryName, life: i64, by: &By) -> Result<Registry, RegistryError> {
+        let input = (name.clone(), by.clone(), life);
+        let deleted: Result<bool, DbError> =
+            self.db().write(input, |tx, (name, by, life)| Box::pin(registry::delete(tx, name, by, *life))).await;
+        let deleted = deleted?;
+        let found = self.registry(name).await?;
+        if deleted { Ok(found) } else { Err(RegistryError::InTrash(name.clone())) }
+    }
+}
+
+fn check_description(description: &str) -> Result<(), RegistryError> {
+    if description.chars().count() > MAX_DESCRIPTION || description.contains('\0') {
+        let words = format!("the description of a registry has at most {MAX_DESCRIPTION} characters");
+        return Err(RegistryError::Invalid(words));
+    }
+    Ok(())
+}
