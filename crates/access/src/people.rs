@@ -65,8 +65,8 @@ impl People {
     }
 
     /// People by name, after `after`.
-    pub async fn list(&self, after: &str, limit: i64) -> Result<Vec<Person>, ManageError> {
-        Ok(person::list(&self.db, after, limit).await?)
+    pub async fn list(&self, after: &str, limit: usize) -> Result<Vec<Person>, ManageError> {
+        Ok(person::list(&self.db, after, rows(limit)).await?)
     }
 
     /// One person.
@@ -124,14 +124,14 @@ impl People {
                 Box::pin(async move {
                     let mut person = lock_person(tx, name, *expected).await?;
                     let before = words_of_person(&person);
-                    let was_in_charge = person.administrator && !person.disabled;
+                    let was_in_charge = person.is_in_charge();
                     let PersonChange { full_name, email, administrator, barred, disabled } = change.clone();
                     person.full_name = full_name.unwrap_or(person.full_name);
                     person.email = email.unwrap_or(person.email);
                     person.administrator = administrator.unwrap_or(person.administrator);
                     person.barred = barred.unwrap_or(person.barred);
                     person.disabled = disabled.unwrap_or(person.disabled);
-                    if was_in_charge && !(person.administrator && !person.disabled) {
+                    if was_in_charge && !person.is_in_charge() {
                         keep_an_administrator(tx, &person).await?;
                     }
                     person::update(tx, &person).await?;
@@ -154,7 +154,7 @@ impl People {
             .write(input, |tx, (name, expected, by)| {
                 Box::pin(async move {
                     let person = lock_person(tx, name, *expected).await?;
-                    if person.administrator && !person.disabled {
+                    if person.is_in_charge() {
                         keep_an_administrator(tx, &person).await?;
                     }
                     person::remove(tx, person.id).await?;
@@ -165,8 +165,8 @@ impl People {
     }
 
     /// Projects by name, after `after`; of a person's row only those in which they have a role.
-    pub async fn projects(&self, person: Option<i64>, after: &str, limit: i64) -> Result<Vec<Project>, ManageError> {
-        Ok(project::list(&self.db, person, after, limit).await?)
+    pub async fn projects(&self, person: Option<i64>, after: &str, limit: usize) -> Result<Vec<Project>, ManageError> {
+        Ok(project::list(&self.db, person, after, rows(limit)).await?)
     }
 
     /// One project.
@@ -249,8 +249,8 @@ impl People {
     }
 
     /// Members by name, after `after`.
-    pub async fn members(&self, place: In, after: &str, limit: i64) -> Result<Vec<Member>, ManageError> {
-        Ok(member::list(&self.db, place, after, limit).await?)
+    pub async fn members(&self, place: In, after: &str, limit: usize) -> Result<Vec<Member>, ManageError> {
+        Ok(member::list(&self.db, place, after, rows(limit)).await?)
     }
 
     /// Gives a person a role, instead of the one they had there. Gives back whether they had none.
@@ -295,8 +295,8 @@ impl People {
     }
 
     /// Robots of a project by name, after `after`.
-    pub async fn robots(&self, project: i64, after: &str, limit: i64) -> Result<Vec<Robot>, ManageError> {
-        Ok(robot::list(&self.db, project, after, limit).await?)
+    pub async fn robots(&self, project: i64, after: &str, limit: usize) -> Result<Vec<Robot>, ManageError> {
+        Ok(robot::list(&self.db, project, after, rows(limit)).await?)
     }
 
     /// One robot of a project.
@@ -385,6 +385,10 @@ impl People {
             })
             .await
     }
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 async fn record(

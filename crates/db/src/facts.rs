@@ -215,10 +215,11 @@ pub async fn of_management(db: &Db, who: Who, project: &str, registry: &str) -> 
              LEFT JOIN member mr ON mr.registry = g.id AND mr.person = p.id",
             params![key, project, registry, person],
             |row| {
-                let (has_key, key_ended) = (row.get::<Option<i64>>(0)?.is_some(), row.get::<bool>(1)?);
+                let has_key = row.get::<Option<i64>>(0)?.is_some();
+                let ended = has_key && row.get::<bool>(1)?;
                 let person = row.get::<Option<i64>>(6)?;
                 let key = KeyFacts {
-                    living: !row.get::<bool>(2)? && !(has_key && key_ended),
+                    living: !ended && !row.get::<bool>(2)?,
                     administrator: row.get(3)?,
                     role: role(row, 4)?.max(role(row, 5)?),
                     limits: person.is_none().then(Arc::default),

@@ -31,6 +31,13 @@ pub struct Person {
     pub epoch: i64,
 }
 
+impl Person {
+    /// A system administrator who can sign in.
+    pub fn is_in_charge(&self) -> bool {
+        self.administrator && !self.disabled
+    }
+}
+
 macro_rules! person_sql {
     ($rest:literal) => {
         concat!(

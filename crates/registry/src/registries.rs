@@ -64,8 +64,9 @@ impl Core {
         &self,
         person: Option<i64>,
         after: &str,
-        limit: i64,
+        limit: usize,
     ) -> Result<Vec<Registry>, RegistryError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Ok(registry::list(self.db(), person, after, limit).await?)
     }
 
@@ -151,12 +152,12 @@ impl Core {
         self.registry(name).await
     }
 
-    /// Puts a registry into the trash for `life` microseconds.
+    /// Puts a registry into the trash.
     ///
     /// # Errors
     /// `Missing`, `InTrash`.
-    pub async fn delete_registry(&self, name: &RegistryName, life: i64, by: &By) -> Result<Registry, RegistryError> {
-        let input = (name.clone(), by.clone(), life);
+    pub async fn delete_registry(&self, name: &RegistryName, by: &By) -> Result<Registry, RegistryError> {
+        let input = (name.clone(), by.clone(), self.options().trash_life);
         let deleted: Result<bool, DbError> =
             self.db().write(input, |tx, (name, by, life)| Box::pin(registry::delete(tx, name, by, *life))).await;
         let deleted = deleted?;

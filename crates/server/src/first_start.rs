@@ -11,7 +11,7 @@ use crate::commands::bytes;
 use crate::config::{Config, Secret};
 
 /// How many registries are counted for the greeting.
-const COUNTED: i64 = 1000;
+const COUNTED: usize = 1000;
 
 /// What a start found or made.
 pub enum Start {

@@ -100,17 +100,17 @@ fn five_living_keys() {
         let (node, first) = world.with_administrator().await;
         let keys = node.keys();
         for _ in 1..MAX_LIVING_KEYS {
-            make(&keys, "administrator", "").await.unwrap();
+            make(keys, "administrator", "").await.unwrap();
         }
-        let error = make(&keys, "administrator", "").await.unwrap_err();
+        let error = make(keys, "administrator", "").await.unwrap_err();
         assert!(matches!(error, KeyError::TooMany(_)));
         assert_eq!(error.to_string(), "administrator has 5 access keys already, which is the most: revoke one first");
         world.person().await;
         keys.revoke(&first.key_id, None, &By::default()).await.unwrap();
-        make(&keys, "administrator", "").await.unwrap();
-        assert!(matches!(make(&keys, "administrator", "").await, Err(KeyError::TooMany(_))));
-        assert!(matches!(make(&keys, "nobody", "").await, Err(KeyError::NoSuchPerson(_))));
-        assert!(matches!(make(&keys, "administrator", &"x".repeat(201)).await, Err(KeyError::Invalid(_))));
+        make(keys, "administrator", "").await.unwrap();
+        assert!(matches!(make(keys, "administrator", "").await, Err(KeyError::TooMany(_))));
+        assert!(matches!(make(keys, "nobody", "").await, Err(KeyError::NoSuchPerson(_))));
+        assert!(matches!(make(keys, "administrator", &"x".repeat(201)).await, Err(KeyError::Invalid(_))));
     });
 }
 
@@ -121,7 +121,7 @@ fn lists() {
         let (node, first) = world.with_administrator().await;
         let keys = node.keys();
         let other = world.person().await;
-        let second = make(&keys, "administrator", "build farm").await.unwrap();
+        let second = make(keys, "administrator", "build farm").await.unwrap();
         keys.revoke(&second.key_id, None, &By::default()).await.unwrap();
 
         let all = keys.list(Of::All, "", 100).await.unwrap();
