@@ -100,7 +100,7 @@ impl Start {
                 )
             }
             Self::Later { registries, usage } => {
-                let more = if *registries as i64 >= COUNTED { " or more" } else { "" };
+                let more = if *registries >= COUNTED { " or more" } else { "" };
                 writeln!(
                     text,
                     "Going on with {registries}{more} {}, {} {}, {} at {host}.",
