@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, TR
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
+use roadstead_http_api::ApiService;
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, client_of, is_host, refusal};
 use roadstead_model::digest::hex;
 use roadstead_registry::{Core, Error};
@@ -29,7 +30,7 @@ const STRANGERS: usize = 100;
 /// Who may read `/metrics` on a listener, and what else it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doors {
-    /// A main listener: the API; figures for the access key of an administrator.
+    /// A main listener: both APIs; figures for the access key of an administrator.
     Main,
     /// A main listener of a node that has a listener for figures.
     MainWithoutMetrics,
@@ -47,8 +48,10 @@ struct Strangers(Mutex<HashSet<IpAddr>>);
 
 /// What the front door needs.
 pub struct Parts {
-    /// The API.
+    /// `/v2` and `/token`.
     pub oci: OciService,
+    /// The management API.
+    pub api: ApiService,
     /// For the rights to `/metrics`.
     pub access: Access,
     /// For the rights to `/metrics`.
@@ -88,9 +91,15 @@ impl Front {
             return (answer, None);
         }
         let path = request.uri().path();
-        if OciService::serves(path) && doors != Doors::Metrics {
+        if doors != Doors::Metrics {
             let connection = Connection { remote: peer.remote, tls: peer.tls };
-            return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
+            if OciService::serves(path) {
+                return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
+            }
+            if ApiService::serves(path) {
+                // Larger than the future of a pull, which shares this one's memory.
+                return Box::pin(self.0.api.handle(request, connection, RequestId(Arc::clone(id)))).await;
+            }
         }
         let answer = match (path, doors) {
             ("/healthz", _) => reading(&request, || plain(StatusCode::OK, "ok\n")),
