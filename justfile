@@ -49,9 +49,10 @@ trials *arguments="kill --times 30":
 bench *arguments:
     bench/run {{arguments}}
 
-# Write the reference page of the settings anew.
+# Write the reference page of the settings and the document of the management API anew.
 docs:
     cargo run -- config reference > docs/configuration.md
+    cargo run -- config openapi > docs/openapi.json
 
 # Everything, as CI does it.
 ci:

@@ -61,15 +61,15 @@ macro_rules! facts_sql {
     ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
             "SELECT g.id, g.bucket, g.public_pull, g.public_endpoint, g.epoch, r.id, ",
-            "k.id, (k.revoked IS NOT NULL OR COALESCE(p.barred OR p.disabled, b.disabled, TRUE)), k.expires, ",
-            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, b.project, g.project",
+            "k.id, (k.revoked IS NOT NULL OR COALESCE(p.barred OR p.disabled, rb.disabled, TRUE)), k.expires, ",
+            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, rb.project, g.project",
             $columns,
             " FROM (SELECT 1 AS one) AS o",
             " LEFT JOIN registry g ON g.name = $1 AND g.deletion IS NULL",
             " LEFT JOIN repository r ON r.registry = g.id AND r.name = $2 AND r.deletion IS NULL",
             " LEFT JOIN access_key k ON k.id = $3",
             " LEFT JOIN person p ON p.id = k.person",
-            " LEFT JOIN robot b ON b.id = k.robot",
+            " LEFT JOIN robot rb ON rb.id = k.robot",
             " LEFT JOIN member mp ON mp.project = g.project AND mp.person = k.person AND mp.registry IS NULL",
             " LEFT JOIN member mr ON mr.registry = g.id AND mr.person = k.person",
             $joins,

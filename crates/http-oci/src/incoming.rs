@@ -33,29 +33,29 @@ pub const DRAIN_BYTES: u64 = 16 << 20;
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// The body of a request, whatever its type.
-pub(crate) struct Incoming {
+pub struct Incoming {
     /// The bytes; dropping it early drains it.
-    pub(crate) stream: BoxStream<'static, Result<Bytes, BodyError>>,
+    pub stream: BoxStream<'static, Result<Bytes, BodyError>>,
     /// Content-Length.
-    pub(crate) length: Option<u64>,
+    pub length: Option<u64>,
 }
 
 /// Tells, when the answer is made, what became of the body.
-pub(crate) struct Watch {
+pub struct Watch {
     /// For a client that waits for `100 Continue`: whether its body was sent for.
     awaited: Option<Arc<AtomicBool>>,
 }
 
 impl Watch {
     /// The client still waits for `100 Continue`: the connection can't be used again.
-    pub(crate) fn must_close(&self) -> bool {
+    pub fn must_close(&self) -> bool {
         self.awaited.as_ref().is_some_and(|touched| !touched.load(Ordering::Relaxed))
     }
 }
 
 impl Incoming {
     /// Wraps the body of a request with this `version` and these `headers`.
-    pub(crate) fn new<B>(body: B, version: Version, headers: &HeaderMap) -> (Self, Watch)
+    pub fn new<B>(body: B, version: Version, headers: &HeaderMap) -> (Self, Watch)
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: std::fmt::Display,
@@ -81,7 +81,10 @@ impl Incoming {
 
     /// All of it in memory, at most `limit` bytes, out of `room`. It must have come within `time`: bodies that are read whole are
     /// small, and a sender of a byte now and then would hold a connection for weeks.
-    pub(crate) async fn collect(self, limit: usize, time: Duration, room: &Room) -> Result<Collected, CollectError> {
+    ///
+    /// # Errors
+    /// [`CollectError`] says why it could not be read.
+    pub async fn collect(self, limit: usize, time: Duration, room: &Room) -> Result<Collected, CollectError> {
         tokio::time::timeout(time, self.read_whole(limit, room)).await.unwrap_or(Err(CollectError::TooSlow))
     }
 
@@ -122,19 +125,20 @@ impl Incoming {
 
 /// A body in memory, with its share of the [`Room`].
 #[derive(Debug)]
-pub(crate) struct Collected {
+pub struct Collected {
     /// All of it.
-    pub(crate) bytes: Bytes,
+    pub bytes: Bytes,
     _share: OwnedSemaphorePermit,
 }
 
 /// The memory of all bodies that are read whole (manifests, forms), in KiB. When it is used up, further ones are refused rather than
 /// made to wait: whoever waits holds what it has.
 #[derive(Clone, Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub struct Room(Arc<Semaphore>);
 
 impl Room {
-    pub(crate) fn new(kib: usize) -> Self {
+    /// So many KiB.
+    pub fn new(kib: usize) -> Self {
         Self(Arc::new(Semaphore::new(kib)))
     }
 
@@ -152,7 +156,7 @@ impl Room {
 
 /// Why a body could not be read into memory.
 #[derive(Debug)]
-pub(crate) enum CollectError {
+pub enum CollectError {
     /// It is larger than it may be.
     TooLarge,
     /// It did not come in time.

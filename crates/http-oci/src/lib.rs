@@ -29,7 +29,7 @@ mod warning;
 
 pub use body::Body;
 pub use error::{RequestId, refusal};
-pub use incoming::{DRAIN_BYTES, DRAIN_TIME};
-pub use origin::{Addressing, Connection, Naming, Origin, is_host};
-pub use service::{CallerLabel, OciService, Settings};
+pub use incoming::{CollectError, Collected, DRAIN_BYTES, DRAIN_TIME, Incoming, Room, Watch};
+pub use origin::{Addressing, Connection, Naming, Origin, client_of, is_host};
+pub use service::{CallerLabel, OciService, Settings, authorization};
 pub use warning::warning;

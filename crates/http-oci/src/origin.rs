@@ -138,6 +138,17 @@ impl Naming {
     }
 }
 
+/// Who asks, for logs and limits: the last address that a trusted proxy did not have from another one.
+pub fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let chain: Vec<IpAddr> = lists.flat_map(|list| list.split(',')).map_while(|one| one.trim().parse().ok()).collect();
+    chain.iter().rev().find(|address| !is_trusted(address)).or(chain.first()).copied().unwrap_or(peer)
+}
+
 /// What a trusted proxy says; the first entry of a list is the one nearest the client.
 #[derive(Default)]
 struct Forwarded {
@@ -350,6 +361,19 @@ mod tests {
         assert_eq!(host.name(&place), "app/web");
         assert_eq!(Addressing::Path.place(&name("alone")), None);
         assert_eq!(Addressing::Path.place(&name("ab/app")), None);
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_who_the_client_is() {
+        let trusted = naming().trusted_proxies;
+        let [proxy, client] = ["10.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        let forwarded: HeaderMap = ["203.0.113.9, 192.0.2.1", "10.0.0.7"]
+            .into_iter()
+            .map(|list| (HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(list)))
+            .collect();
+        assert_eq!(client_of(proxy, &forwarded, &trusted), client);
+        assert_eq!(client_of(client, &forwarded, &trusted), client, "a stranger's words count for nothing");
+        assert_eq!(client_of(proxy, &HeaderMap::new(), &trusted), proxy);
     }
 
     proptest! {

@@ -150,8 +150,8 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Incoming) -> Result<Respo
     boxed.await
 }
 
-/// A header that is no text is one that no scheme knows, and so are two of them: who stands in front may have looked at the other one.
-fn authorization(headers: &HeaderMap) -> Option<&str> {
+/// The `Authorization` of a request. A header that is no text is one that no scheme knows, and so are two of them: who stands in front may have looked at the other one.
+pub fn authorization(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let first = all.next()?;
     Some(first.to_str().ok().filter(|_| all.next().is_none()).unwrap_or("unreadable"))

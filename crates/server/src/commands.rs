@@ -38,8 +38,13 @@ pub fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> Result<ExitCode, String> {
     let verb = arguments.verb.unwrap_or_default();
-    if let Verb::Config { command: ConfigCommand::Reference } = verb {
-        print!("{}", reference());
+    let page = match verb {
+        Verb::Config { command: ConfigCommand::Reference } => Some(reference()),
+        Verb::Config { command: ConfigCommand::Openapi } => Some(roadstead_http_api::openapi_json().to_owned()),
+        _ => None,
+    };
+    if let Some(page) = page {
+        print!("{page}");
         return Ok(ExitCode::SUCCESS);
     }
     let config = Config::load(&arguments.common.sources(&verb)).map_err(|error| error.to_string())?;

@@ -11,7 +11,8 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, TR
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
-use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, is_host, refusal};
+use roadstead_http_api::ApiService;
+use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, client_of, is_host, refusal};
 use roadstead_model::digest::hex;
 use roadstead_registry::{Core, Error};
 
@@ -29,7 +30,7 @@ const STRANGERS: usize = 100;
 /// Who may read `/metrics` on a listener, and what else it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doors {
-    /// A main listener: the API; figures for the access key of an administrator.
+    /// A main listener: both APIs; figures for the access key of an administrator.
     Main,
     /// A main listener of a node that has a listener for figures.
     MainWithoutMetrics,
@@ -47,8 +48,10 @@ struct Strangers(Mutex<HashSet<IpAddr>>);
 
 /// What the front door needs.
 pub struct Parts {
-    /// The API.
+    /// `/v2` and `/token`.
     pub oci: OciService,
+    /// The management API.
+    pub api: ApiService,
     /// For the rights to `/metrics`.
     pub access: Access,
     /// For the rights to `/metrics`.
@@ -88,9 +91,15 @@ impl Front {
             return (answer, None);
         }
         let path = request.uri().path();
-        if OciService::serves(path) && doors != Doors::Metrics {
+        if doors != Doors::Metrics {
             let connection = Connection { remote: peer.remote, tls: peer.tls };
-            return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
+            if OciService::serves(path) {
+                return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
+            }
+            if ApiService::serves(path) {
+                // Larger than the future of a pull, which shares this one's memory.
+                return Box::pin(self.0.api.handle(request, connection, RequestId(Arc::clone(id)))).await;
+            }
         }
         let answer = match (path, doors) {
             ("/healthz", _) => reading(&request, || plain(StatusCode::OK, "ok\n")),
@@ -236,17 +245,6 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     own.map_or_else(|| hex(&rand::random::<[u8; 16]>()).into(), Arc::from)
 }
 
-/// Who asks, for the log: the last address that a trusted proxy did not have from another one.
-fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    if !is_trusted(&peer) {
-        return peer;
-    }
-    let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let chain: Vec<IpAddr> = lists.flat_map(|list| list.split(',')).map_while(|one| one.trim().parse().ok()).collect();
-    chain.iter().rev().find(|address| !is_trusted(address)).or(chain.first()).copied().unwrap_or(peer)
-}
-
 fn reading(request: &Request<RequestBody>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return answer();
@@ -332,15 +330,5 @@ mod tests {
         let new = (0..1000)
             .filter(|host| strangers.is_new(IpAddr::from([192, 0, 3, (host % 250) as u8]), &forwarded, &trusted));
         assert_eq!(new.count(), STRANGERS - 1);
-    }
-
-    #[test]
-    fn only_trusted_proxies_say_who_the_client_is() {
-        let trusted = ["10.0.0.0/8".parse().expect("a network")];
-        let [proxy, client] = ["10.0.0.1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().expect("an address"));
-        let forwarded = headers("x-forwarded-for", &["203.0.113.9, 192.0.2.1", "10.0.0.7"]);
-        assert_eq!(client_of(proxy, &forwarded, &trusted), client);
-        assert_eq!(client_of(client, &forwarded, &trusted), client, "a stranger's words count for nothing");
-        assert_eq!(client_of(proxy, &HeaderMap::new(), &trusted), proxy);
     }
 }

@@ -32,8 +32,20 @@ struct Answered {
 
 /// The labels of methods and of kinds of paths; the last of each is that of all others.
 const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
-const ROUTES: [&str; 11] =
-    ["manifest", "blob", "upload", "tags", "referrers", "catalog", "ping", "token", "health", "metrics", "other"];
+const ROUTES: [&str; 12] = [
+    "manifest",
+    "blob",
+    "upload",
+    "tags",
+    "referrers",
+    "catalog",
+    "ping",
+    "token",
+    "api",
+    "health",
+    "metrics",
+    "other",
+];
 
 /// What was asked for, as labels say it: never a name.
 #[derive(Clone, Copy)]
@@ -181,6 +193,8 @@ fn route_label(path: &str) -> &'static str {
         "/token" => return "token",
         "/healthz" | "/readyz" => return "health",
         "/metrics" => return "metrics",
+        "/api" => return "api",
+        _ if path.starts_with("/api/") => return "api",
         _ if !path.starts_with("/v2/") => return "other",
         _ => {}
     }
@@ -209,6 +223,9 @@ mod tests {
             ("/v2/main/a/blobs/uploads/0123", "upload"),
             ("/v2/main/manifests/tags/list", "tags"),
             ("/v2/main/a/referrers/sha256:00", "referrers"),
+            ("/api", "api"),
+            ("/api/v1/projects/secret", "api"),
+            ("/apiary", "other"),
             ("/whatever/secret", "other"),
         ] {
             assert_eq!(route_label(path), label, "{path}");

@@ -88,7 +88,8 @@ SIGTERM ends it once all running requests are answered, a second SIGTERM at once
     /// The configuration: try it, or show all settings
     #[command(after_help = "Examples:
   roadstead config check --config /etc/roadstead.toml
-  roadstead config reference > configuration.md")]
+  roadstead config reference > configuration.md
+  roadstead config openapi > openapi.json")]
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -172,6 +173,8 @@ pub(super) enum ConfigCommand {
     Check,
     /// Print all settings as a Markdown page
     Reference,
+    /// Print the OpenAPI document of the management API
+    Openapi,
 }
 
 impl Common {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use roadstead_access::{Clock, Entropy};
 use roadstead_blobs::Hold;
+use roadstead_http_api::ApiService;
 use roadstead_http_oci::OciService;
 use roadstead_registry::{Core, TicketKey};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -129,8 +130,10 @@ impl Node {
         let metrics = Metrics::new(budget);
         let probe = Duration::from_secs(config.bucket.probe_seconds);
         let health = Health::new(db, buckets, Clock::system(), drain.clone(), probe);
+        let settings = wiring::api_settings(config);
         let front = Front::new(Parts {
-            oci: OciService::new(core.clone(), access.clone(), wiring::api_settings(config)),
+            api: ApiService::new(core.clone(), access.clone(), settings.naming.clone()),
+            oci: OciService::new(core.clone(), access.clone(), settings),
             access,
             core: core.clone(),
             health: health.clone(),

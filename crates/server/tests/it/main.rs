@@ -6,6 +6,7 @@
 //! protocol.md 2.6 is in [`token`] and [`token_rights`], the bugs of protocol.md 4 are in [`wild`].
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod api;
 mod bad_credentials;
 mod bad_input;
 mod bad_manifests;

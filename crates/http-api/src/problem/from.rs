@@ -1,0 +1,72 @@
+//! From the errors of the layers below to problems.
+
+use http::{HeaderValue, header};
+use roadstead_access::{KeyError, Refusal};
+use roadstead_db::DbError;
+use roadstead_registry as core;
+
+use super::{Code, Problem};
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unauthenticated => {
+                Self::unauthenticated("sign in with an access key: HTTP Basic, key id and secret")
+            }
+            Refusal::InvalidToken => {
+                Self::unauthenticated("the token has expired or is not valid for this host: get a new one")
+            }
+            Refusal::InsufficientScope => Self::denied("the token does not allow this: use an access key"),
+            Refusal::Denied => Self::denied("this access key may not do that"),
+            Refusal::Unavailable(why) => Self::unavailable(why),
+        }
+    }
+}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Unavailable(why) => Self::unavailable(why),
+            DbError::Full(why) => full(why),
+            // An endpoint that can meet these says what they mean before they get here.
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NoSuchPerson(_) | KeyError::NoSuchKey(_) => Self::not_found(error.to_string()),
+            KeyError::TooMany(_) => Self::conflict(error.to_string()),
+            KeyError::Invalid(words) => Self::invalid(words),
+            KeyError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<core::Error> for Problem {
+    fn from(error: core::Error) -> Self {
+        use core::Error as E;
+        let words = error.to_string();
+        match error {
+            E::NameUnknown | E::BlobUnknown(_) | E::ManifestUnknown(_) | E::UploadUnknown => Self::not_found(words),
+            E::BlobHeld | E::UploadBusy | E::TagImmutable(_) | E::Conflict(_) => Self::conflict(words),
+            E::TooLarge { .. } => Self::new(Code::TooLarge, words),
+            E::ManifestInvalid(_)
+            | E::ManifestBlobUnknown(_)
+            | E::UploadOffset { .. }
+            | E::BodyBroken { .. }
+            | E::DigestMismatch { .. } => Self::invalid(words),
+            E::Unavailable(why) => Self::unavailable(why),
+            E::Full(why) => full(why),
+            E::Refused(why) | E::Internal(why) => Self::internal(why),
+        }
+    }
+}
+
+/// To try again soon is of no use.
+fn full(why: String) -> Problem {
+    let words = "there is no space left for this: try again when the operator has made room";
+    Problem::new(Code::Unavailable, words).header(header::RETRY_AFTER, HeaderValue::from_static("30")).inside(why)
+}
