@@ -1,25 +1,29 @@
 //! Who calls: from the credentials of a request to the [`Caller`] that an endpoint gets.
 
+use std::{net::IpAddr, sync::Arc};
+
 use axum::{
     RequestPartsExt as _,
     extract::{Extension, FromRequestParts},
 };
-use http::{HeaderMap, header, request::Parts};
-use roadstead_access::{Action, Presented, Refusal, Target, decide};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use roadstead_access::{Action, By, ManageError, Manager, Presented, Refusal, Right, Subject, Target, decide, manage};
 use roadstead_http_oci::{Origin, authorization};
 
-use crate::{problem::Problem, rights::Row, service::Api};
+use crate::{enter::Asked, problem::Problem, rights::Row, service::Api};
 
 /// Somebody who is signed in, or anyone where the region is open. Asked for as a parameter of an endpoint's function.
 #[derive(Clone, Debug)]
 pub struct Caller {
     who: roadstead_access::Caller,
     row: Row,
+    from: IpAddr,
+    request: Arc<str>,
 }
 
 impl Caller {
-    pub(crate) fn new(who: roadstead_access::Caller, row: Row) -> Self {
-        Self { who, row }
+    pub(crate) fn new(who: roadstead_access::Caller, row: Row, asked: &Asked) -> Self {
+        Self { who, row, from: asked.client, request: Arc::clone(&asked.request) }
     }
 
     /// Who it is, for the decision about its rights.
@@ -51,10 +55,11 @@ fn nobody() -> Problem {
 pub(crate) async fn identify(
     api: &Api,
     origin: &Origin,
+    method: &Method,
     headers: &HeaderMap,
 ) -> Result<roadstead_access::Caller, Problem> {
     if !headers.contains_key(header::AUTHORIZATION)
-        && let Some(caller) = of_session(api, origin, headers).await?
+        && let Some(caller) = of_session(api, origin, method, headers).await?
     {
         return Ok(caller);
     }
@@ -69,19 +74,153 @@ pub(crate) async fn identify(
             decide(&caller, Action::Ping, Target::Ping, &facts)?;
         }
         // Was looked up a moment ago.
-        Presented::Basic | Presented::Open => {}
+        Presented::Basic | Presented::Open | Presented::Session => {}
     }
     Ok(caller)
 }
 
-/// **The place where the console's session cookie is looked at**, when a request has no `Authorization`. There are no sessions yet.
-///
-/// Whoever fills this in refuses changes (all but GET and HEAD) whose `Origin` is not `origin`: browsers send cookies along with
-/// requests that other sites make.
+/// A caller who may do what was asked, as endpoints go on with it.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    /// The name of the person, or `PROJECT/ROBOT`.
+    pub name: String,
+    /// For the audit log.
+    pub by: By,
+    person: Option<i64>,
+    project: Option<i64>,
+    registry: Option<i64>,
+}
+
+impl Allowed {
+    /// The row of the person.
+    ///
+    /// # Errors
+    /// 403 for who is none.
+    pub fn person(&self) -> Result<i64, Problem> {
+        self.person.ok_or_else(|| Problem::denied("only people have keys of their own here"))
+    }
+
+    /// The row of the project that was named, or of the registry's.
+    ///
+    /// # Errors
+    /// 404 where none was.
+    pub fn project(&self) -> Result<i64, Problem> {
+        self.project.ok_or_else(|| ManageError::Missing("project").into())
+    }
+
+    /// The row of the registry that was named.
+    ///
+    /// # Errors
+    /// 404 where none was.
+    pub fn registry(&self) -> Result<i64, Problem> {
+        self.registry.ok_or_else(|| ManageError::Missing("registry").into())
+    }
+}
+
+impl Caller {
+    /// Whether the caller has the right of the operation's row, by facts that are read now.
+    ///
+    /// # Errors
+    /// 401, 403; 404 for what the caller may not even see.
+    pub async fn allow(&self, api: &Api, subject: Subject<'_>) -> Result<Allowed, Problem> {
+        let Row::Right(right) = self.row else {
+            return Err(Problem::internal("an operation without a right asked for one"));
+        };
+        let Manager { name, person, project, registry, .. } =
+            manage(api.core().db(), &self.who, right, subject).await?;
+        let who = if name.is_empty() { "anyone".to_owned() } else { name.clone() };
+        let by = By { who, from: self.from.to_string(), request: Some(self.request.to_string()) };
+        Ok(Allowed { name, by, person, project, registry })
+    }
+
+    /// Whose projects and registries a list shows: the row of the person who asks, or all.
+    ///
+    /// # Errors
+    /// 401; 403 for robots, who see none.
+    pub async fn visible(&self, api: &Api) -> Result<Option<i64>, Problem> {
+        let manager = manage(api.core().db(), &self.who, Right::Own, Subject::Region).await?;
+        Ok(manager.person.filter(|_| !manager.administrator))
+    }
+}
+
+/// A request whose caller is not known, or not yet: as signing in needs it.
+pub(crate) struct Asking {
+    asked: Asked,
+    other_site: bool,
+}
+
+impl Asking {
+    /// A browser sends requests that another site made along with our cookies.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn refuse_other_sites(&self) -> Result<(), Problem> {
+        if self.other_site {
+            Err(Problem::denied("another site made this request: open the console itself"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The address that it comes from.
+    pub(crate) fn from(&self) -> String {
+        self.asked.client.to_string()
+    }
+
+    /// Its id.
+    pub(crate) fn request(&self) -> String {
+        self.asked.request.to_string()
+    }
+
+    /// The cookie with a session's secret: for this host alone, for no script, and not sent along by other sites.
+    ///
+    /// # Errors
+    /// Never, for our secrets.
+    pub(crate) fn cookie(&self, secret: &str, seconds: u64) -> Result<HeaderValue, Problem> {
+        let secure = if self.asked.origin.scheme == "https" { "; Secure" } else { "" };
+        let cookie = format!("{SESSION}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        HeaderValue::from_str(&cookie).map_err(|_| Problem::internal("a session's secret is no text"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asking {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let asked = parts.extensions.get::<Asked>().cloned();
+        let asked = asked.ok_or_else(|| Problem::internal("a request came past the door"))?;
+        let other_site = is_of_other_site(&asked.origin, &parts.headers);
+        Ok(Self { asked, other_site })
+    }
+}
+
+/// The name of the cookie.
+const SESSION: &str = "roadstead_session";
+
+/// The secret of a session that a request came with.
+pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == SESSION && !value.is_empty()).then_some(value))
+}
+
+/// Whether a browser says that another site made the request. What is no browser says nothing.
+fn is_of_other_site(origin: &Origin, headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let from = text("origin").is_some_and(|from| !from.eq_ignore_ascii_case(&origin.address("")));
+    from || text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Whose session a request came with, if it came with one.
 async fn of_session(
-    _api: &Api,
-    _origin: &Origin,
-    _headers: &HeaderMap,
+    api: &Api,
+    origin: &Origin,
+    method: &Method,
+    headers: &HeaderMap,
 ) -> Result<Option<roadstead_access::Caller>, Problem> {
-    Ok(None)
+    let Some(secret) = session_of(headers) else { return Ok(None) };
+    if !method.is_safe() && is_of_other_site(origin, headers) {
+        return Err(Problem::denied("another site made this request: open the console itself"));
+    }
+    Ok(api.sessions().caller(secret).await?)
 }

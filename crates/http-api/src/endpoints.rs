@@ -1,13 +1,156 @@
-//! One file an endpoint, and the one list of them.
+//! One file a resource, and the one list of all endpoints.
 
+mod audit;
+mod keys;
 mod me;
+mod members;
 mod openapi;
+mod people;
+mod projects;
+mod registries;
+mod robots;
+mod session;
 
+use std::str::FromStr;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use roadstead_access::{ManageError, Right};
+use roadstead_model::NameError;
+use roadstead_registry::RegistryError;
+use serde::Serialize;
 use utoipa_axum::routes;
 
-use crate::{endpoint::Endpoints, rights::Row};
+use crate::{
+    body::Json,
+    endpoint::Endpoints,
+    problem::Problem,
+    rights::Row,
+    version::{Conditions, Versioned},
+};
 
 /// All endpoints, each with its row of the permission matrix.
 pub fn all() -> Endpoints {
-    Endpoints::new().with(Row::Open, routes!(openapi::get_openapi)).with(Row::SignedIn, routes!(me::get_me))
+    let (see, own, change, members, system) = (
+        Row::Right(Right::See),
+        Row::Right(Right::Own),
+        Row::Right(Right::ChangeRegistries),
+        Row::Right(Right::Members),
+        Row::Right(Right::System),
+    );
+    Endpoints::new()
+        .with(Row::Open, routes!(openapi::get_openapi))
+        .with(Row::Open, routes!(session::post_session))
+        .with(Row::Open, routes!(session::delete_session))
+        .with(Row::SignedIn, routes!(me::get_me))
+        .with(own, routes!(me::put_my_password))
+        .with(own, routes!(keys::list_my_keys, keys::post_my_key))
+        .with(own, routes!(keys::delete_my_key))
+        .with(system, routes!(people::list_people))
+        .with(system, routes!(people::get_person, people::put_person, people::patch_person, people::delete_person))
+        .with(system, routes!(people::put_password))
+        .with(see, routes!(projects::list_projects))
+        .with(see, routes!(projects::get_project))
+        .with(system, routes!(projects::put_project, projects::patch_project, projects::delete_project))
+        .with(see, routes!(members::list_of_project))
+        .with(members, routes!(members::put_in_project, members::delete_in_project))
+        .with(see, routes!(members::list_of_registry))
+        .with(members, routes!(members::put_in_registry, members::delete_in_registry))
+        .with(see, routes!(robots::list_robots))
+        .with(see, routes!(robots::get_robot))
+        .with(members, routes!(robots::put_robot, robots::patch_robot, robots::delete_robot))
+        .with(members, routes!(keys::list_robot_keys, keys::post_robot_key))
+        .with(members, routes!(keys::delete_robot_key))
+        .with(see, routes!(registries::list_registries))
+        .with(see, routes!(registries::get_registry))
+        .with(change, routes!(registries::put_registry, registries::patch_registry, registries::delete_registry))
+        .with(Row::Right(Right::Audit), routes!(audit::list_audit))
+}
+
+/// The name in a path.
+///
+/// # Errors
+/// 422 in the words of its kind.
+fn named<T: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: NameError| Problem::field(field, error.to_string()))
+}
+
+/// 201 with what was made.
+pub(crate) struct Made<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, Json(self.0)).into_response()
+    }
+}
+
+/// What a PUT answers, with its entity tag.
+pub(crate) struct Created<T> {
+    is_new: bool,
+    epoch: i64,
+    view: T,
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let status = if self.is_new { StatusCode::CREATED } else { StatusCode::OK };
+        (status, Versioned(self.epoch, self.view)).into_response()
+    }
+}
+
+/// What a PUT found: made now, or there already just as it was asked for.
+struct Found<T> {
+    is_new: bool,
+    found: T,
+}
+
+impl<T> Found<T> {
+    /// As `show` gives it, with its epoch.
+    fn map<U>(self, show: impl FnOnce(T) -> (i64, U)) -> Created<U> {
+        let (epoch, view) = show(self.found);
+        Created { is_new: self.is_new, epoch, view }
+    }
+}
+
+/// What became of making something by its name: doing it again changes nothing, and something else of this name is a conflict.
+///
+/// # Errors
+/// Of the making; 412 where `If-None-Match: *` wanted it to be new.
+async fn made_or_same<T, E>(
+    made: Result<T, E>,
+    conditions: &Conditions,
+    there: impl Future<Output = Result<T, E>>,
+    epoch: impl FnOnce(&T) -> i64,
+    same: impl FnOnce(&T) -> bool,
+) -> Result<Found<T>, Problem>
+where
+    Problem: From<E>,
+    E: IsTaken,
+{
+    match made {
+        Ok(found) => Ok(Found { is_new: true, found }),
+        Err(error) if error.is_taken() => {
+            let found = there.await?;
+            conditions.check(Some(epoch(&found)))?;
+            if same(&found) { Ok(Found { is_new: false, found }) } else { Err(error.into()) }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Errors that can say that a name is taken.
+trait IsTaken {
+    fn is_taken(&self) -> bool;
+}
+
+impl IsTaken for ManageError {
+    fn is_taken(&self) -> bool {
+        matches!(self, Self::Taken(_))
+    }
+}
+
+impl IsTaken for RegistryError {
+    fn is_taken(&self) -> bool {
+        matches!(self, Self::Taken(_))
+    }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Asked {
     pub(crate) origin: Origin,
     /// The client, or who speaks for it and is not trusted.
     pub(crate) client: IpAddr,
+    /// Its id.
+    pub(crate) request: Arc<str>,
 }
 
 /// What is checked for every operation of a path.
@@ -52,19 +54,19 @@ pub(crate) async fn enter(gate: Gate, request: Request, next: Next) -> Response 
 
 async fn admit(gate: &Gate, parts: &mut Parts, label: &mut Option<CallerLabel>) -> Result<(), Problem> {
     let asked = parts.extensions.get::<Asked>().cloned();
-    let Some(Asked { api, origin, client }) = asked else {
+    let Some(asked) = asked else {
         return Err(Problem::internal("a request came past the door"));
     };
     let caller = match gate.row {
         Row::Open => None,
-        Row::SignedIn | Row::Right(_) => Some(identify(&api, &origin, &parts.headers).await),
+        Row::SignedIn | Row::Right(_) => Some(identify(&asked.api, &asked.origin, &parts.method, &parts.headers).await),
     };
     // Only a key that was proven: else anyone could use up the requests of another one.
     let key = caller.as_ref().and_then(|it| it.as_ref().ok()).and_then(|caller| caller.shared_key_id().cloned());
     *label = key.clone().map(CallerLabel);
-    api.limits().take(key.map_or_else(|| Who::client(client), Who::Key))?;
+    asked.api.limits().take(key.map_or_else(|| Who::client(asked.client), Who::Key))?;
     if let Some(caller) = caller.transpose()? {
-        parts.extensions.insert(Caller::new(caller, gate.row));
+        parts.extensions.insert(Caller::new(caller, gate.row, &asked));
     }
     query::only_known(parts.uri.query(), &gate.parameters)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use roadstead_access::Right;
+
 /// What an operation asks of its caller. It stands beside the operation where that is registered, and in the document as `x-right`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
@@ -21,37 +23,4 @@ impl fmt::Display for Row {
             Self::Right(right) => write!(f, "{right:?}"),
         }
     }
-}
-
-/// A row of the table. The same names as those of the matrix in `roadstead_access`, which takes the place of this type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// See projects, registries, settings, members, policies.
-    See,
-    /// Make, change, delete registries.
-    ChangeRegistries,
-    /// See images, artifacts and tags.
-    SeeImages,
-    /// Read manifests and blobs.
-    Pull,
-    /// Push; make or move a tag.
-    Push,
-    /// Change, delete and restore images, artifacts and tags.
-    ChangeImages,
-    /// Clean-up and protection policies.
-    Policies,
-    /// Webhooks, replications, image caches.
-    Deliveries,
-    /// Scans, allow lists, keys of trust.
-    Scans,
-    /// Collect garbage by hand.
-    Collect,
-    /// Members and robots of the project.
-    Members,
-    /// One's own keys and profile.
-    Own,
-    /// The audit log.
-    Audit,
-    /// Projects, people, buckets, settings of the system.
-    System,
 }

@@ -6,7 +6,7 @@ use axum::Router;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use roadstead_access::Access;
+use roadstead_access::{Access, Entropy, People, Sessions};
 use roadstead_http_oci::{Body, CallerLabel, Connection, Incoming, Naming, RequestId, Room, client_of};
 use roadstead_registry::Core;
 use tower::ServiceExt as _;
@@ -40,6 +40,8 @@ pub struct Api(Arc<Shared>);
 struct Shared {
     core: Core,
     access: Access,
+    people: People,
+    sessions: Sessions,
     naming: Naming,
     limits: Limits,
     room: Room,
@@ -54,6 +56,16 @@ impl Api {
     /// Keys, people and rights.
     pub fn access(&self) -> &Access {
         &self.0.access
+    }
+
+    /// People, projects, members and robots.
+    pub fn people(&self) -> &People {
+        &self.0.people
+    }
+
+    /// Who is signed in with a password.
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -73,7 +85,10 @@ impl ApiService {
 
     fn of(endpoints: Endpoints, core: Core, access: Access, naming: Naming, ticks: Ticks) -> Self {
         let limits = Limits::new(ticks);
-        let api = Api(Arc::new(Shared { core, access, naming, limits, room: Room::new(ROOM_KIB) }));
+        let people = People::new(core.db().clone());
+        let sessions = Sessions::new(core.db().clone(), Entropy::system());
+        let room = Room::new(ROOM_KIB);
+        let api = Api(Arc::new(Shared { core, access, people, sessions, naming, limits, room }));
         let (router, _) = endpoints.into_parts();
         Self { router: router.merge(viewer::routes()).with_state(api.clone()), api }
     }
@@ -103,7 +118,7 @@ impl ApiService {
         let (origin, _) = naming.read(&connection, &parts.uri, &parts.headers);
         let client = client_of(connection.remote.ip(), &parts.headers, &naming.trusted_proxies);
         let mut request = Request::from_parts(parts, axum::body::Body::from_stream(incoming.stream));
-        request.extensions_mut().insert(Asked { api: self.api.clone(), origin, client });
+        request.extensions_mut().insert(Asked { api: self.api.clone(), origin, client, request: Arc::clone(&id.0) });
         let answered: Result<_, Infallible> = self.router.clone().oneshot(request).await;
         let Ok(mut answer) = answered;
         let label = answer.extensions_mut().remove();

@@ -71,6 +71,15 @@ impl Conditions {
         Err(Problem::new(Code::Stale, words))
     }
 
+    /// What a change of something that has this version now has to find still: nothing special without `If-Match`.
+    ///
+    /// # Errors
+    /// 412 `stale`.
+    pub fn expected(&self, version: i64) -> Result<Option<i64>, Problem> {
+        self.check(Some(version))?;
+        Ok(self.matches.is_some().then_some(version))
+    }
+
     fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let matches = list(headers, header::IF_MATCH)?;
         let matches = match matches.as_deref() {

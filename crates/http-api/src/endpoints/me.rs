@@ -1,10 +1,12 @@
-//! `GET /api/v1/me`: who the caller is.
+//! `/api/v1/me`: who the caller is, and one's own password.
 
-use roadstead_access::Presented;
-use serde::Serialize;
+use axum::extract::State;
+use http::StatusCode;
+use roadstead_access::{Presented, Subject};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{body::Json, caller::Caller};
+use crate::{body::Json, caller::Caller, problem::Problem, service::Api};
 
 /// Who the caller is.
 #[derive(Serialize, ToSchema)]
@@ -24,6 +26,8 @@ enum CallerKind {
     AccessKey,
     /// A token.
     Token,
+    /// A session of the console.
+    Session,
     /// Nothing: the region is open to everybody.
     Open,
 }
@@ -42,8 +46,35 @@ pub(super) async fn get_me(caller: Caller) -> Json<Me> {
     let kind = match who.presented() {
         Presented::Basic => CallerKind::AccessKey,
         Presented::Token => CallerKind::Token,
+        Presented::Session => CallerKind::Session,
         // Nobody without credentials gets here otherwise.
         Presented::Open | Presented::Nothing => CallerKind::Open,
     };
     Json(Me { kind, key_id: who.shared_key_id().map(ToString::to_string) })
+}
+
+/// A new password, and the one that there is.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct OwnPassword {
+    /// The one that there is; without one, anything.
+    old: String,
+    /// 12 to 128 characters.
+    new: String,
+}
+
+/// Change my password
+///
+/// All sessions end.
+#[utoipa::path(put, path = "/api/v1/me/password", tag = "Callers", request_body = OwnPassword,
+    responses((status = 204, description = "The password was changed.")))]
+pub(super) async fn put_my_password(
+    State(api): State<Api>,
+    caller: Caller,
+    Json(given): Json<OwnPassword>,
+) -> Result<StatusCode, Problem> {
+    let allowed = caller.allow(&api, Subject::Region).await?;
+    allowed.person()?;
+    let name = super::named("name", &allowed.name)?;
+    api.sessions().set_password(&name, Some(given.old), Some(given.new), &allowed.by).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

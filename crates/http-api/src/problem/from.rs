@@ -1,7 +1,7 @@
 //! From the errors of the layers below to problems.
 
 use http::{HeaderValue, header};
-use roadstead_access::{KeyError, Refusal};
+use roadstead_access::{KeyError, ManageError, Refusal, SignInError};
 use roadstead_db::DbError;
 use roadstead_registry as core;
 
@@ -37,10 +37,54 @@ impl From<DbError> for Problem {
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
-            KeyError::NoSuchPerson(_) | KeyError::NoSuchKey(_) => Self::not_found(error.to_string()),
+            KeyError::NoSuchPerson(_) | KeyError::NoSuchRobot(_) | KeyError::NoSuchKey(_) => {
+                Self::not_found(error.to_string())
+            }
             KeyError::TooMany(_) => Self::conflict(error.to_string()),
             KeyError::Invalid(words) => Self::invalid(words),
             KeyError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let words = error.to_string();
+        match error {
+            ManageError::Unauthenticated => Refusal::Unauthenticated.into(),
+            ManageError::Denied => Self::denied(words),
+            ManageError::Missing(_) => Self::not_found(words),
+            ManageError::Taken(_) | ManageError::InTheWay(_) => Self::conflict(words),
+            ManageError::Stale => Self::new(Code::Stale, words),
+            ManageError::Invalid(words) => Self::invalid(words),
+            ManageError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        let words = error.to_string();
+        match error {
+            SignInError::Wrong => Self::unauthenticated(words),
+            SignInError::TooMany(pause) => {
+                Self::new(Code::TooManyRequests, words).header(header::RETRY_AFTER, pause.as_secs().into())
+            }
+            SignInError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<core::RegistryError> for Problem {
+    fn from(error: core::RegistryError) -> Self {
+        use core::RegistryError as E;
+        let words = error.to_string();
+        match error {
+            E::Missing(_) => Self::not_found(words),
+            E::Taken(_) | E::InTrash(_) => Self::conflict(words),
+            E::Stale => Self::new(Code::Stale, words),
+            E::Invalid(words) => Self::invalid(words),
+            E::Database(error) => error.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::Full;
+use roadstead_access::Right;
 use roadstead_access::{AccessOptions, FirstKey};
 use roadstead_blobs::{Bucket, BucketKind, BucketOptions, MemoryBudget};
 use roadstead_db::{DatabaseUrl, Db, Options};
@@ -27,7 +28,7 @@ use crate::{
     endpoint::Endpoints,
     paging::{Page, Paging},
     query::Segments,
-    rights::{Right, Row},
+    rights::Row,
     version::{Conditions, Versioned},
 };
 
