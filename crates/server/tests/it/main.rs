@@ -31,6 +31,7 @@ mod h2_floods;
 mod habits;
 mod invariants;
 mod layers;
+mod management;
 mod manifests_get;
 mod manifests_put;
 mod misc;
