@@ -178,7 +178,7 @@ CREATE TABLE repository_blob (
     since BIGINT NOT NULL,
     hidden BOOLEAN NOT NULL,
     PRIMARY KEY (repository, blob)
-);
+){by_key};
 CREATE INDEX repository_blob_blob ON repository_blob (blob, repository);
 -- In how many repositories of the registry the blob is: stored size, exact, and where a mount without `from` looks.
 CREATE TABLE registry_blob (
@@ -295,7 +295,7 @@ CREATE TABLE link_review (
     blob BIGINT NOT NULL,
     due BIGINT NOT NULL,
     PRIMARY KEY (repository, blob)
-);
+){by_key};
 CREATE INDEX link_review_due ON link_review (due);
 CREATE TABLE blob_review (
     blob BIGINT PRIMARY KEY,

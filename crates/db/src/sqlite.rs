@@ -151,6 +151,10 @@ pub(crate) fn query<T>(
     while let Some(row) = rows.next()? {
         found.push(map(&Row::sqlite(row))?);
     }
+    drop(rows);
+    if !found.is_empty() && !statement.readonly() {
+        recall::note(sql);
+    }
     Ok(found)
 }
 
@@ -161,7 +165,11 @@ pub(crate) fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) 
     let reads_only = statement.readonly();
     let mut rows = statement.raw_query();
     while rows.next()?.is_some() {}
-    Ok(if reads_only { 0 } else { connection.changes() })
+    let changed = if reads_only { 0 } else { connection.changes() };
+    if changed > 0 {
+        recall::note(sql);
+    }
+    Ok(changed)
 }
 
 /// `$7` is the seventh parameter, wherever it appears first.

@@ -1,7 +1,8 @@
 //! Answers of point reads, remembered until a table that they were read from changes.
 //!
 //! Where the file is this process's alone ([`Options::alone`](crate::Options)), all changes go through a writer thread: so it is known here
-//! when an answer is no longer true. (A DELETE without WHERE would not be told by SQLite, nor a change of a table without row numbers: there is none such. What is opened twice in one process, as tests do, shares what is known.) The hook of the connection that writes notes the tables that a transaction changes. From before its commit until after
+//! when an answer is no longer true. (What is opened twice in one process, as tests do, shares what is known.) The hook of the connection that writes notes the tables that a
+//! transaction changes; those without row numbers, of which SQLite tells nothing, are noted by the texts of the statements that changed something. From before its commit until after
 //! it nothing that was read from them is recalled or remembered; then their counts are one higher, and what was remembered before is
 //! not what is asked for any more. Who was told of a commit, or has seen what it did, never gets an answer from before it.
 //!
@@ -9,6 +10,8 @@
 
 use std::{
     any::Any,
+    cell::RefCell,
+    collections::HashMap,
     hash::BuildHasher as _,
     path::{Path, PathBuf},
     sync::{
@@ -32,7 +35,7 @@ use crate::{
 /// Answers that are remembered at most: each has a place by its hash, where the newest stays. About half a KiB each.
 const PLACES: usize = 4096;
 
-/// The tables that remembered answers are read from. None of them is `{by_key}`: a test holds that.
+/// The tables that remembered answers are read from.
 const WATCHED: [&str; 12] = [
     "registry",
     "repository",
@@ -91,6 +94,40 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
         next += 1;
     }
     next == one.len() && next == other.len()
+}
+
+/// What the statements of this thread have changed since it was asked, as their texts say.
+#[derive(Default)]
+struct Written {
+    tables: u64,
+    /// By address and length of the text, which stays.
+    known: HashMap<(usize, usize), u64, RandomState>,
+}
+
+thread_local! {
+    static WRITTEN: RefCell<Written> = RefCell::default();
+}
+
+/// Notes that a statement has changed rows.
+pub(super) fn note(sql: &str) {
+    WRITTEN.with_borrow_mut(|written| {
+        let place = (sql.as_ptr() as usize, sql.len());
+        written.tables |= *written.known.entry(place).or_insert_with(|| written_by(sql));
+    });
+}
+
+/// The tables that a statement inserts into, updates or deletes from.
+fn written_by(sql: &str) -> u64 {
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let named = words.windows(3).filter_map(|words| match words {
+        ["INSERT", "INTO", table] | ["DELETE", "FROM", table] | [_, "UPDATE", table] => Some(*table),
+        _ => None,
+    });
+    let first = words.first().filter(|first| **first == "UPDATE").and(words.get(1)).copied();
+    let name = |table: &str| {
+        table.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().map_or(0, |it| bit(it.as_bytes()))
+    };
+    named.chain(first).fold(0, |all, table| all | name(table))
 }
 
 /// What was answered lately.
@@ -200,7 +237,8 @@ impl Changes {
     /// Runs the commit of what was changed.
     pub(super) fn during<T>(&self, commit: impl FnOnce() -> T) -> T {
         let _turn = self.file.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let touched = Tables(self.touched.swap(0, Relaxed));
+        let noted = WRITTEN.with_borrow_mut(|written| std::mem::take(&mut written.tables));
+        let touched = Tables(self.touched.swap(0, Relaxed) | noted);
         self.file.committing.store(touched.0, SeqCst);
         let done = commit();
         for number in touched.numbers() {
@@ -208,6 +246,11 @@ impl Changes {
         }
         self.file.committing.store(0, SeqCst);
         done
+    }
+
+    #[cfg(test)]
+    fn counts(&self) -> Vec<u64> {
+        self.file.counts.iter().map(|count| count.load(SeqCst)).collect()
     }
 
     /// `None` while one of the tables is being changed.
@@ -223,17 +266,47 @@ impl Changes {
 mod tests {
     use super::*;
 
+    /// With and without row numbers, whatever a statement looks like, and also all rows at once.
     #[test]
     fn changes_of_all_watched_tables_are_told() {
-        let connection = Connection::open_in_memory().unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
         let dialect = crate::dialect::Dialect::new(crate::Engine::Sqlite, 0);
         for step in crate::migrations::MIGRATIONS {
             connection.execute_batch(&step.text(&dialect).unwrap()).unwrap();
         }
+        connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").unwrap();
+        let changes = Changes::default();
+        changes.watch(&mut connection).unwrap();
+        let touched = || {
+            let (before, all) = (changes.counts(), Tables((1 << WATCHED.len()) - 1));
+            changes.during(|| ());
+            let after = changes.counts();
+            let changed = all.numbers().filter(|number| before[*number] != after[*number]);
+            changed.map(|number| WATCHED[number]).collect::<Vec<_>>()
+        };
         for table in WATCHED {
-            let sql = "SELECT sql FROM sqlite_master WHERE name = ?1";
-            let made: String = connection.query_row(sql, [table], |row| row.get(0)).unwrap();
-            assert!(!made.contains("WITHOUT ROWID"), "{made}");
+            let columns = "SELECT group_concat(name), group_concat('1') FROM pragma_table_info(?1)";
+            let (names, values): (String, String) =
+                connection.query_row(columns, [table], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let first = names.split(',').next().unwrap();
+            for sql in [
+                format!("INSERT INTO {table} ({names})\n VALUES ({values})"),
+                format!("UPDATE {table} SET {first} = 1"),
+                format!("WITH it AS (SELECT 1 AS one) UPDATE {table} SET {first} = 1 WHERE 1 IN (SELECT one FROM it)"),
+                format!("DELETE FROM {table}"),
+                format!("INSERT INTO {table}({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET {first} = 1"),
+            ] {
+                // Texts of statements stay.
+                let sql = &*sql.leak();
+                assert_eq!(super::super::execute(&connection, sql, &[]).unwrap(), 1, "{sql}");
+                assert_eq!(touched(), [table], "{sql}");
+            }
+            let sql = format!("DELETE FROM {table} WHERE {first} = 2");
+            super::super::execute(&connection, sql.leak(), &[]).unwrap();
+            assert_eq!(touched(), [""; 0], "it changed nothing");
+            let sql = format!("DELETE FROM {table} WHERE {first} = 1 RETURNING {first}");
+            super::super::query(&connection, sql.leak(), &[], |_| Ok(())).unwrap();
+            assert_eq!(touched(), [table]);
         }
     }
 
