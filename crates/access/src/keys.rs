@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use roadstead_db::{
     Db, DbError, Tx,
-    audit::By,
+    audit::{self, By},
     keys::{self, KeyEntry, NewKeyRow, Of, Owner},
     person, project, robot,
 };
@@ -120,7 +120,17 @@ impl Keys {
                     };
                     let description = "made at the first start";
                     let (owner, by) = (Owner::Person(first), By::name(OPERATOR));
-                    let row = NewKeyRow { key_id, secret_hash, owner: &owner, description, lifetime: None, by: &by };
+                    audit::record(tx, &by, "person.create", FIRST_PERSON, None, None).await?;
+                    let audited = audited(FIRST_PERSON, &owner);
+                    let row = NewKeyRow {
+                        key_id,
+                        secret_hash,
+                        owner: &owner,
+                        description,
+                        lifetime: None,
+                        by: &by,
+                        audited: &audited,
+                    };
                     keys::insert(tx, row).await?;
                     Ok::<_, KeyError>(true)
                 })
@@ -163,6 +173,7 @@ impl Keys {
             .write(input, |tx, (key, secret_hash, whose, description, lifetime, by)| {
                 Box::pin(async move {
                     let owner = lock_owner(tx, whose).await?;
+                    keys::forget_dead(tx, &owner).await?;
                     if keys::count_living(tx, &owner).await? >= MAX_LIVING_KEYS {
                         return Err(KeyError::TooMany(key.owner.clone()));
                     }
@@ -173,6 +184,7 @@ impl Keys {
                         description,
                         lifetime: *lifetime,
                         by,
+                        audited: &audited(&key.owner, &owner),
                     };
                     Ok(keys::insert(tx, row).await?)
                 })
@@ -222,6 +234,15 @@ impl Keys {
         let masks = std::iter::once(31).chain(std::iter::repeat(63));
         random.iter().zip(masks).map(|(byte, mask)| char::from(LETTERS[usize::from(byte & mask)])).collect()
     }
+}
+
+/// What the audit log says of a new key: whose it is, and what it may do.
+fn audited(name: &str, owner: &Owner) -> String {
+    let limits = match owner {
+        Owner::Person(_) => None,
+        Owner::Robot(_, limits) => serde_json::from_str::<serde_json::Value>(limits).ok(),
+    };
+    serde_json::json!({ "owner": name, "limits": limits }).to_string()
 }
 
 /// The owner, held so that their keys are made one by one.

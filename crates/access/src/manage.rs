@@ -8,6 +8,8 @@ use roadstead_db::{
     facts::{self, ManagementFacts, Who},
 };
 
+use roadstead_model::{ProjectName, RegistryName};
+
 use crate::{
     caller::{Caller, Presented},
     matrix::{Right, Standing},
@@ -73,10 +75,11 @@ pub struct Manager {
 /// # Errors
 /// `Unauthenticated`, `Denied`, `Missing`, `Database`.
 pub async fn manage(db: &Db, caller: &Caller, right: Right, subject: Subject<'_>) -> Result<Manager, ManageError> {
+    // What can't be a name is not sent to the database, which would refuse some of it.
     let (project, registry) = match subject {
         Subject::Region => ("", ""),
-        Subject::Project(name) => (name, ""),
-        Subject::Registry(name) => ("", name),
+        Subject::Project(name) => (name.parse::<ProjectName>().map_or("", |_| name), ""),
+        Subject::Registry(name) => ("", name.parse::<RegistryName>().map_or("", |_| name)),
     };
     let who = match (caller.presented(), caller.key(), caller.person()) {
         (Presented::Basic, Some(key), _) => Who::Key(key),

@@ -6,12 +6,15 @@ use argon2::{
     Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _,
     password_hash::{Salt, SaltString},
 };
+use roadstead_db::DbError;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{manage::ManageError, sources::Entropy};
 
 /// How many are hashed at once: each takes 19 MiB and some milliseconds of a processor.
 const AT_ONCE: usize = 2;
+/// How many wait for their turn; others are told to come again.
+const WAITING: usize = 64;
 /// Length in characters (NIST SP 800-63B-4, 3.1.1.2: at least 8, better 15; no rules about kinds of characters).
 const SHORTEST: usize = 12;
 /// What is longer would only cost time.
@@ -23,12 +26,14 @@ const NOBODYS_SALT: &str = "cm9hZHN0ZWFkIHNhbHQ";
 #[derive(Clone)]
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     entropy: Entropy,
 }
 
 impl Passwords {
     pub(crate) fn new(entropy: Entropy) -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), entropy }
+        let [turns, places] = [AT_ONCE, AT_ONCE + WAITING].map(|most| Arc::new(Semaphore::new(most)));
+        Self { turns, places, entropy }
     }
 
     /// What is stored of a password.
@@ -64,7 +69,9 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, ManageError> {
-        let failed = |words: String| ManageError::Database(roadstead_db::DbError::Internal(words));
+        let failed = |words: String| ManageError::Database(DbError::Internal(words));
+        let crowd = |_| ManageError::Database(DbError::Unavailable("too many sign in at once".to_owned()));
+        let _place = self.places.try_acquire().map_err(crowd)?;
         let _turn = self.turns.acquire().await.map_err(|error| failed(error.to_string()))?;
         spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?.map_err(failed)
     }

@@ -16,6 +16,8 @@ use crate::manage::ManageError;
 
 /// The longest description of a project or robot, and the longest name that people call a person, in characters.
 const MAX_WORDS: usize = 200;
+/// What the audit log calls who runs commands on the machine, and anyone where the region is open.
+const RESERVED: [&str; 2] = [crate::OPERATOR, "anyone"];
 /// The longest address of mail, in bytes (RFC 5321, 4.5.3.1.3).
 const MAX_EMAIL: usize = 254;
 
@@ -83,6 +85,11 @@ impl People {
     /// `Taken`, `Invalid`.
     pub async fn create(&self, name: &PersonName, change: PersonChange, by: &By) -> Result<Person, ManageError> {
         check_person(&change)?;
+        if RESERVED.contains(&name.as_str()) {
+            return Err(ManageError::Invalid(format!(
+                "nobody is called {name}: the audit log means something else by it"
+            )));
+        }
         let new = NewPerson {
             name: name.to_string(),
             full_name: change.full_name.unwrap_or_default(),
@@ -135,6 +142,9 @@ impl People {
                         keep_an_administrator(tx, &person).await?;
                     }
                     person::update(tx, &person).await?;
+                    if person.disabled {
+                        person::sign_out(tx, person.id).await?;
+                    }
                     person.epoch += 1;
                     let after = words_of_person(&person);
                     record(tx, by, "person.change", name.as_str(), Some(&before), Some(&after)).await?;
@@ -211,11 +221,9 @@ impl People {
         self.db
             .write(input, |tx, (name, expected, description, by)| {
                 Box::pin(async move {
-                    let project = hold_project(tx, name).await?;
+                    let project = project::lock(tx, name).await?.ok_or(ManageError::Missing("project"))?;
                     fresh(*expected, project.epoch)?;
-                    if !project::update(tx, project.id, project.epoch, description).await? {
-                        return Err(ManageError::Stale);
-                    }
+                    project::update(tx, project.id, description).await?;
                     let (before, after) =
                         (json!({"description": project.description}), json!({"description": description}));
                     record(tx, by, "project.change", name.as_str(), Some(&before), Some(&after)).await?;
@@ -438,7 +446,7 @@ async fn hold_place(tx: &mut Tx<'_>, place: &RoleIn, person: &PersonName) -> Res
 }
 
 /// A region without a system administrator can't be helped by anybody.
-async fn keep_an_administrator(tx: &mut Tx<'_>, person: &Person) -> Result<(), ManageError> {
+pub(crate) async fn keep_an_administrator(tx: &mut Tx<'_>, person: &Person) -> Result<(), ManageError> {
     if person::has_other_administrator(tx, person.id).await? {
         return Ok(());
     }

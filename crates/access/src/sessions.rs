@@ -3,12 +3,12 @@
 //! A session's secret is random, is given once, and is stored as its SHA-256. Each sign-in has a new one, so nobody can be given one from
 //! before (session fixation). Who fails often waits, by name and address.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use moka::sync::Cache;
 use roadstead_db::{
-    Db,
+    Db, DbError,
     audit::{self, By},
     person::{self, Person},
     session,
@@ -20,6 +20,7 @@ use crate::{
     caller::Caller,
     manage::ManageError,
     passwords::{self, Passwords},
+    people::keep_an_administrator,
     sources::Entropy,
 };
 
@@ -85,46 +86,68 @@ impl Sessions {
         // What is no name is counted by its address alone.
         let name = name.parse::<PersonName>().ok();
         let known = name.as_ref().map_or("", PersonName::as_str);
-        let counted = [
-            (format!("{known} {}", by.from), TRIES),
-            (format!(" {}", by.from), MANY_TRIES),
-            (known.to_owned(), MANY_TRIES),
-        ];
-        if counted.iter().any(|(key, most)| self.failures.get(key).is_some_and(|failed| failed >= *most)) {
-            return Err(SignInError::TooMany(PAUSE));
-        }
+        let tries = self.count(known, &by.from)?;
         let found = match &name {
             Some(name) => person::sign_in(&self.db, name.as_str()).await.map_err(ManageError::from)?,
             None => None,
         };
         let exists = found.is_some();
         let stored = found.as_ref().and_then(|found| found.password.clone());
-        let fits = self.passwords.fits(password, stored).await?;
+        let fits = self.passwords.fits(password, stored.clone()).await?;
         let Some(person) = found.filter(|found| fits && !found.disabled) else {
-            for (key, _) in counted.into_iter().filter(|(key, _)| !key.is_empty()) {
-                self.failures
-                    .entry(key)
-                    .and_upsert_with(|count| count.map_or(1, |it| it.into_value().saturating_add(1)));
-            }
             self.note_refusal(if exists { known } else { "" }, by).await?;
             return Err(SignInError::Wrong);
         };
         let secret = URL_SAFE_NO_PAD.encode(self.entropy.bytes::<32>());
-        let input = (hash(&secret), person.id, known.to_owned(), By { who: known.to_owned(), ..by.clone() });
-        self.db
-            .write(input, |tx, (hash, person, name, by)| {
-                Box::pin(async move {
-                    session::begin(tx, hash, *person, &by.from, LIFETIME).await?;
-                    Ok::<_, ManageError>(audit::record(tx, by, "session.begin", name, None, None).await?)
-                })
+        let input = (hash(&secret), person.id, known.to_owned(), stored, By { who: known.to_owned(), ..by.clone() });
+        let begun = self.db.write(input, |tx, (hash, person, name, stored, by)| {
+            Box::pin(async move {
+                // The password may have been changed, or the person forgotten, while it was compared.
+                let there = person::lock(tx, name).await?.filter(|there| there.id == *person);
+                if there.is_none() || person::password(tx, *person).await? != *stored {
+                    return Ok(false);
+                }
+                session::begin(tx, hash, *person, &by.from, LIFETIME).await?;
+                audit::record(tx, by, "session.begin", name, None, None).await?;
+                Ok::<_, ManageError>(true)
             })
-            .await?;
-        self.failures.invalidate(&format!("{known} {}", by.from));
+        });
+        if !begun.await? {
+            return Err(SignInError::Wrong);
+        }
+        self.take_back(tries);
         Ok(NewSession { secret, lifetime: Duration::from_micros(LIFETIME.unsigned_abs()) })
     }
 
+    /// Counts a try before it is known whether it fails, so that many at once are counted too: what was counted.
+    fn count(&self, name: &str, from: &str) -> Result<[String; 3], SignInError> {
+        let from = network_of(from);
+        let own = if name.is_empty() { String::new() } else { format!("{name} {from}") };
+        let counted = [(own, TRIES), (format!(" {from}"), MANY_TRIES), (name.to_owned(), MANY_TRIES)];
+        // Who is over already is not counted further, so that the pause ends.
+        let over = counted.iter().any(|(key, most)| self.failures.get(key).is_some_and(|failed| failed >= *most));
+        let mut allowed = !over;
+        for (key, most) in counted.iter().filter(|(key, _)| !over && !key.is_empty()) {
+            let count = self
+                .failures
+                .entry_by_ref(key)
+                .and_upsert_with(|it| it.map_or(1, |it| it.into_value().saturating_add(1)));
+            allowed &= count.into_value() <= *most;
+        }
+        if allowed { Ok(counted.map(|(key, _)| key)) } else { Err(SignInError::TooMany(PAUSE)) }
+    }
+
+    /// A try that was none.
+    fn take_back(&self, [own, address, name]: [String; 3]) {
+        self.failures.invalidate(&own);
+        for key in [address, name] {
+            self.failures.entry(key).and_upsert_with(|it| it.map_or(0, |it| it.into_value().saturating_sub(1)));
+        }
+    }
+
+    /// Refused sign-ins are one line for each name, network and hour.
     async fn note_refusal(&self, name: &str, by: &By) -> Result<(), ManageError> {
-        let by = By { who: name.to_owned(), ..by.clone() };
+        let by = By { who: name.to_owned(), from: network_of(&by.from), ..by.clone() };
         self.db.write(by, |tx, by| Box::pin(async move { Ok(audit::refused(tx, by).await?) })).await
     }
 
@@ -138,9 +161,10 @@ impl Sessions {
         }
         let Some(found) = session::find(&self.db, &hash(secret), IDLE).await? else { return Ok(None) };
         if found.idle > NOTED {
-            self.db
-                .write(found.id, |tx, id| Box::pin(async move { Ok::<_, ManageError>(session::touch(tx, *id).await?) }))
-                .await?;
+            let noted: Result<(), DbError> = self.db.write(found.id, |tx, id| Box::pin(session::touch(tx, *id))).await;
+            if let Err(error) = noted {
+                tracing::warn!(person = found.name, %error, "the use of a session could not be noted");
+            }
         }
         Ok(Some(Caller::session(found.person, &found.name)))
     }
@@ -154,42 +178,86 @@ impl Sessions {
         self.db.write(found.id, |tx, id| Box::pin(async move { Ok(session::end(tx, *id).await?) })).await
     }
 
-    /// Gives a person a new password, or none, and ends their sessions. `old`: it has to be the right one.
+    /// Gives a person a new password, or none, and ends their sessions: for whoever runs the region.
     ///
     /// # Errors
-    /// `Missing`, `Invalid` for a password that will not do; `Denied` where the old one is wrong.
-    pub async fn set_password(
+    /// `Missing`, `Invalid` for a password that will not do; `InTheWay` where the last system administrator could not sign in any more.
+    pub async fn set_password(&self, name: &PersonName, new: Option<String>, by: &By) -> Result<Person, ManageError> {
+        self.replace_password(name, None, new, by).await
+    }
+
+    /// Changes the password of who knows it, and ends their sessions.
+    ///
+    /// # Errors
+    /// `Wrong`, `TooMany`; `Invalid` for a new one that will not do; `InTheWay` where there is none: whoever has only a key may not be the person.
+    pub async fn change_password(
         &self,
         name: &PersonName,
-        old: Option<String>,
+        old: String,
+        new: String,
+        by: &By,
+    ) -> Result<Person, SignInError> {
+        passwords::check(&new, name.as_str())?;
+        let tries = self.count(name.as_str(), &by.from)?;
+        let found = person::sign_in(&self.db, name.as_str()).await.map_err(ManageError::from)?;
+        let Some(stored) = found.and_then(|found| found.password) else {
+            let words = "you have no password yet: a system administrator gives you the first one";
+            return Err(ManageError::InTheWay(words.to_owned()).into());
+        };
+        if !self.passwords.fits(old, Some(stored.clone())).await? {
+            self.note_refusal(name.as_str(), by).await?;
+            return Err(SignInError::Wrong);
+        }
+        let changed = self.replace_password(name, Some(stored), Some(new), by).await?;
+        self.take_back(tries);
+        Ok(changed)
+    }
+
+    /// `stored`: only if that is still what is stored of the one before.
+    async fn replace_password(
+        &self,
+        name: &PersonName,
+        stored: Option<String>,
         new: Option<String>,
         by: &By,
     ) -> Result<Person, ManageError> {
-        if let Some(new) = &new {
-            passwords::check(new, name.as_str())?;
-        }
-        if let Some(old) = old {
-            let stored = person::sign_in(&self.db, name.as_str()).await?.and_then(|found| found.password);
-            if stored.is_some() && !self.passwords.fits(old, stored).await? {
-                return Err(ManageError::Denied);
-            }
-        }
         let new = match new {
-            Some(new) => Some(self.passwords.hash(new).await?),
+            Some(new) => {
+                passwords::check(&new, name.as_str())?;
+                Some(self.passwords.hash(new).await?)
+            }
             None => None,
         };
-        let input = (name.clone(), new, by.clone());
+        let input = (name.clone(), stored, new, by.clone());
         self.db
-            .write(input, |tx, (name, new, by)| {
+            .write(input, |tx, (name, stored, new, by)| {
                 Box::pin(async move {
                     let person = person::lock(tx, name.as_str()).await?.ok_or(ManageError::Missing("person"))?;
+                    if stored.is_some() && person::password(tx, person.id).await? != *stored {
+                        return Err(ManageError::Stale);
+                    }
+                    let after = Person { has_password: new.is_some(), epoch: person.epoch + 1, ..person.clone() };
+                    if person.is_in_charge() && !after.is_in_charge() {
+                        keep_an_administrator(tx, &person).await?;
+                    }
                     person::set_password(tx, person.id, new.as_deref()).await?;
                     let what = if new.is_some() { "person.password" } else { "person.no-password" };
                     audit::record(tx, by, what, name.as_str(), None, None).await?;
-                    Ok(Person { has_password: new.is_some(), epoch: person.epoch + 1, ..person })
+                    Ok(after)
                 })
             })
             .await
+    }
+}
+
+/// An IPv6 address stands for its /64, which one household has to itself.
+fn network_of(address: &str) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        _ => address.to_owned(),
     }
 }
 

@@ -179,6 +179,33 @@ pub async fn count_living(tx: &mut Tx<'_>, owner: &Owner) -> Result<i64, DbError
     Ok(count.unwrap_or(0))
 }
 
+/// How many keys of an owner that work no more are still shown.
+const DEAD_SHOWN: usize = 50;
+
+/// Forgets the oldest keys of an owner that work no more, so that nobody fills the table: the audit log knows them still.
+pub async fn forget_dead(tx: &mut Tx<'_>, owner: &Owner) -> Result<(), DbError> {
+    let (person, robot, _) = owner.columns();
+    let dead = tx
+        .query(
+            "SELECT id FROM access_key WHERE (person = $1 OR robot = $2) AND (revoked IS NOT NULL OR expires <= {now}) ORDER BY id DESC",
+            params![person, robot],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    for id in dead.into_iter().skip(DEAD_SHOWN) {
+        tx.execute("DELETE FROM refresh_token WHERE access_key = $1", params![id]).await?;
+        tx.execute("DELETE FROM access_key WHERE id = $1", params![id]).await?;
+    }
+    Ok(())
+}
+
+/// Microseconds until a key ends by itself; `None`: it does not.
+pub async fn remaining(db: &Db, key: i64) -> Result<Option<i64>, DbError> {
+    let found =
+        db.query_opt("SELECT expires - {now} FROM access_key WHERE id = $1", params![key], |row| row.get(0)).await?;
+    Ok(found.flatten())
+}
+
 /// A new access key; `lifetime` in microseconds from now, `None` for one that does not end by itself.
 #[derive(Clone, Debug)]
 pub struct NewKeyRow<'a> {
@@ -194,6 +221,8 @@ pub struct NewKeyRow<'a> {
     pub lifetime: Option<i64>,
     /// Who makes it, for the audit log.
     pub by: &'a By,
+    /// What the audit log says of it, as JSON.
+    pub audited: &'a str,
 }
 
 /// Inserts an access key, and its row in the audit log. [`DbError::Unique`] when the key id is taken.
@@ -205,7 +234,7 @@ pub async fn insert(tx: &mut Tx<'_>, key: NewKeyRow<'_>) -> Result<(), DbError> 
         params![key.key_id, key.secret_hash, person, robot, limits, key.description, key.lifetime],
     )
     .await?;
-    audit::record(tx, key.by, "key.create", key.key_id, None, limits).await
+    audit::record(tx, key.by, "key.create", key.key_id, None, Some(key.audited)).await
 }
 
 /// Revokes an access key and ends its refresh tokens; one that is revoked already stays so since then. False when there is
@@ -223,9 +252,11 @@ pub async fn revoke(tx: &mut Tx<'_>, key_id: &str, owner: Option<&Owner>, by: &B
         })
     };
     let Some((key, _, _)) = key.filter(|(_, person, robot)| owned(*person, *robot)) else { return Ok(false) };
-    tx.execute("UPDATE access_key SET revoked = {now} WHERE id = $1 AND revoked IS NULL", params![key]).await?;
-    tx.execute("DELETE FROM refresh_token WHERE access_key = $1", params![key]).await?;
-    audit::record(tx, by, "key.revoke", key_id, None, None).await?;
+    let revoked = "UPDATE access_key SET revoked = {now} WHERE id = $1 AND revoked IS NULL";
+    if tx.execute(revoked, params![key]).await? == 1 {
+        tx.execute("DELETE FROM refresh_token WHERE access_key = $1", params![key]).await?;
+        audit::record(tx, by, "key.revoke", key_id, None, None).await?;
+    }
     Ok(true)
 }
 

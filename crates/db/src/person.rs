@@ -32,9 +32,9 @@ pub struct Person {
 }
 
 impl Person {
-    /// A system administrator who can sign in.
+    /// A system administrator who can sign in, with a key or a password.
     pub fn is_in_charge(&self) -> bool {
-        self.administrator && !self.disabled
+        self.administrator && !self.disabled && (!self.barred || self.has_password)
     }
 }
 
@@ -154,12 +154,12 @@ pub async fn sign_in(db: &Db, name: &str) -> Result<Option<SignIn>, DbError> {
     .await
 }
 
-/// Whether there is another system administrator who is not disabled.
+/// Whether there is another system administrator who can sign in.
 pub async fn has_other_administrator(tx: &mut Tx<'_>, than: i64) -> Result<bool, DbError> {
     // All are locked, in one order, so that two who take the right from each other don't both succeed.
     let others = tx
         .query(
-            "SELECT id FROM person WHERE administrator AND NOT disabled ORDER BY id {for_update}",
+            "SELECT id FROM person WHERE administrator AND NOT disabled AND (NOT barred OR password IS NOT NULL) ORDER BY id {for_update}",
             params![],
             |row| row.get::<i64>(0),
         )
@@ -167,15 +167,28 @@ pub async fn has_other_administrator(tx: &mut Tx<'_>, than: i64) -> Result<bool,
     Ok(others.iter().any(|id| *id != than))
 }
 
-/// Forgets a person that is locked: keys, roles and sessions go too.
-pub async fn remove(tx: &mut Tx<'_>, person: i64) -> Result<(), DbError> {
+/// What a person that is locked signs in with.
+pub async fn password(tx: &mut Tx<'_>, person: i64) -> Result<Option<String>, DbError> {
+    tx.query_one("SELECT password FROM person WHERE id = $1", params![person], |row| row.get(0)).await
+}
+
+/// Ends all that a person is signed in with but their keys: sessions, and the tokens by which clients get others.
+pub async fn sign_out(tx: &mut Tx<'_>, person: i64) -> Result<(), DbError> {
+    // Whoever gets a token for one of the keys in this moment is waited for.
+    tx.query("SELECT id FROM access_key WHERE person = $1 ORDER BY id {for_update}", params![person], |_| Ok(()))
+        .await?;
     tx.execute(
         "DELETE FROM refresh_token WHERE access_key IN (SELECT id FROM access_key WHERE person = $1)",
         params![person],
     )
     .await?;
+    crate::session::end_all(tx, person).await
+}
+
+/// Forgets a person that is locked: keys, roles and sessions go too.
+pub async fn remove(tx: &mut Tx<'_>, person: i64) -> Result<(), DbError> {
+    sign_out(tx, person).await?;
     tx.execute("DELETE FROM access_key WHERE person = $1", params![person]).await?;
     tx.execute("DELETE FROM member WHERE person = $1", params![person]).await?;
-    crate::session::end_all(tx, person).await?;
     tx.execute("DELETE FROM person WHERE id = $1", params![person]).await.map(drop)
 }

@@ -57,6 +57,12 @@ pub async fn hold(tx: &mut Tx<'_>, name: &ProjectName) -> Result<Option<Project>
     tx.query_opt(HOLD, params![name.as_str()], project).await
 }
 
+/// The project, locked until the transaction ends.
+pub async fn lock(tx: &mut Tx<'_>, name: &ProjectName) -> Result<Option<Project>, DbError> {
+    const LOCK: &str = "SELECT id, name, description, created, epoch FROM project WHERE name = $1 {for_no_key_update}";
+    tx.query_opt(LOCK, params![name.as_str()], project).await
+}
+
 /// Makes a project. `None`: the name is taken.
 pub async fn insert(tx: &mut Tx<'_>, name: &ProjectName, description: &str, by: &By) -> Result<Option<i64>, DbError> {
     let id = tx
@@ -72,10 +78,10 @@ pub async fn insert(tx: &mut Tx<'_>, name: &ProjectName, description: &str, by: 
     Ok(id)
 }
 
-/// Changes its description, if its epoch is still this one. False: it is not.
-pub async fn update(tx: &mut Tx<'_>, project: i64, epoch: i64, description: &str) -> Result<bool, DbError> {
-    const UPDATE: &str = "UPDATE project SET description = $3, epoch = epoch + 1 WHERE id = $1 AND epoch = $2";
-    Ok(tx.execute(UPDATE, params![project, epoch, description]).await? == 1)
+/// Changes the description of one that is locked.
+pub async fn update(tx: &mut Tx<'_>, project: i64, description: &str) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE project SET description = $2, epoch = epoch + 1 WHERE id = $1";
+    tx.execute(UPDATE, params![project, description]).await.map(drop)
 }
 
 /// Forgets a project that has no registry, with its members and robots. [`DbError::ForeignKey`]: it has one, perhaps in the trash.

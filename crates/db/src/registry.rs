@@ -68,18 +68,21 @@ pub struct NewRegistry {
 }
 
 /// The row of a project, made when there is none.
-pub async fn find_or_make_project(tx: &mut Tx<'_>, name: &ProjectName) -> Result<i64, DbError> {
-    tx.execute(
-        "INSERT INTO project (name, created) VALUES ($1, {now}) ON CONFLICT (name) DO NOTHING",
-        params![name.as_str()],
-    )
-    .await?;
+async fn find_or_make_project(tx: &mut Tx<'_>, name: &ProjectName, by: &By) -> Result<i64, DbError> {
+    if let Some(made) = crate::project::insert(tx, name, "", by).await? {
+        return Ok(made);
+    }
     tx.query_one("SELECT id FROM project WHERE name = $1", params![name.as_str()], |row| row.get(0)).await
 }
 
 /// Makes a registry. `None`: the name is taken (perhaps by one in the trash).
 pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, DbError> {
-    let project = find_or_make_project(tx, &new.project).await?;
+    // A name that is taken leaves no project behind.
+    const TAKEN: &str = "SELECT 1 FROM registry WHERE name = $1";
+    if tx.query_opt(TAKEN, params![new.name.as_str()], |_| Ok(())).await?.is_some() {
+        return Ok(None);
+    }
+    let project = find_or_make_project(tx, &new.project, &new.by).await?;
     let id = tx
         .query_opt(
             "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, epoch, created)
@@ -92,7 +95,9 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
         tx.execute("INSERT INTO usage (registry, repositories, artifacts, bytes) VALUES ($1, 0, 0, 0)", params![id])
             .await?;
         event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
-        audit::record(tx, &new.by, "registry.create", new.name.as_str(), None, None).await?;
+        // Names need no escapes.
+        let after = format!(r#"{{"project":"{}","public_pull":{}}}"#, new.project, new.public_pull);
+        audit::record(tx, &new.by, "registry.create", new.name.as_str(), None, Some(&after)).await?;
     }
     Ok(id)
 }

@@ -73,6 +73,8 @@ pub async fn update(tx: &mut Tx<'_>, robot: &Robot) -> Result<(), DbError> {
 
 /// Forgets a robot that is locked, with its keys.
 pub async fn remove(tx: &mut Tx<'_>, robot: i64) -> Result<(), DbError> {
+    // Whoever gets a token for one of the keys in this moment is waited for.
+    tx.query("SELECT id FROM access_key WHERE robot = $1 ORDER BY id {for_update}", params![robot], |_| Ok(())).await?;
     tx.execute(
         "DELETE FROM refresh_token WHERE access_key IN (SELECT id FROM access_key WHERE robot = $1)",
         params![robot],

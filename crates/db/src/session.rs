@@ -2,6 +2,9 @@
 
 use crate::{Db, DbError, Tx, params};
 
+/// So many sessions a person has at most: with one more the oldest ends.
+const MOST: i64 = 20;
+
 /// A session that has not ended.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -20,6 +23,9 @@ pub async fn begin(tx: &mut Tx<'_>, hash: &[u8], person: i64, from: &str, lifeti
     const OVER: &str =
         "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires <= {now} ORDER BY expires LIMIT 100)";
     tx.execute(OVER, params![]).await?;
+    const TOO_MANY: &str = "DELETE FROM session WHERE person = $1 AND id NOT IN (
+        SELECT id FROM session WHERE person = $1 ORDER BY id DESC LIMIT $2)";
+    tx.execute(TOO_MANY, params![person, MOST - 1]).await?;
     tx.execute(
         "INSERT INTO session (hash, person, came_from, created, used, expires) VALUES ($1, $2, $3, {now}, {now}, {now} + $4)",
         params![hash, person, from, lifetime],

@@ -84,7 +84,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let value = serde_ignored::deserialize(tracked, |path| unknown.push(name_of(&path)));
+    let value = serde_ignored::deserialize(tracked, |path| {
+        if unknown.len() < Problem::MOST_FIELDS {
+            unknown.push(name_of(&path));
+        }
+    });
     let value = value.map_err(|error| refused(&error, &track.path().to_string()))?;
     json.end().map_err(|error| refused(&error, "."))?;
     if unknown.is_empty() {

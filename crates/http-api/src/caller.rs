@@ -167,6 +167,11 @@ impl Asking {
         self.asked.client.to_string()
     }
 
+    /// The secret of the session that it came with.
+    pub(crate) fn session<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        session_of(&self.asked.origin, headers)
+    }
+
     /// Its id.
     pub(crate) fn request(&self) -> String {
         self.asked.request.to_string()
@@ -178,7 +183,8 @@ impl Asking {
     /// Never, for our secrets.
     pub(crate) fn cookie(&self, secret: &str, seconds: u64) -> Result<HeaderValue, Problem> {
         let secure = if self.asked.origin.scheme == "https" { "; Secure" } else { "" };
-        let cookie = format!("{SESSION}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        let name = cookie_name(&self.asked.origin);
+        let cookie = format!("{name}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
         HeaderValue::from_str(&cookie).map_err(|_| Problem::internal("a session's secret is no text"))
     }
 }
@@ -194,14 +200,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
     }
 }
 
-/// The name of the cookie.
-const SESSION: &str = "roadstead_session";
+/// The name of the cookie. Over TLS browsers let no other host set it, also none of the same domain.
+fn cookie_name(origin: &Origin) -> &'static str {
+    if origin.scheme == "https" { "__Host-roadstead_session" } else { "roadstead_session" }
+}
 
 /// The secret of a session that a request came with.
-pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
+fn session_of<'h>(origin: &Origin, headers: &'h HeaderMap) -> Option<&'h str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| (name == SESSION && !value.is_empty()).then_some(value))
+    pairs.find_map(|(name, value)| (name == cookie_name(origin) && !value.is_empty()).then_some(value))
 }
 
 /// Whether a browser says that another site made the request. What is no browser says nothing.
@@ -218,7 +226,7 @@ async fn of_session(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<roadstead_access::Caller>, Problem> {
-    let Some(secret) = session_of(headers) else { return Ok(None) };
+    let Some(secret) = session_of(origin, headers) else { return Ok(None) };
     if !method.is_safe() && is_of_other_site(origin, headers) {
         return Err(Problem::denied("another site made this request: open the console itself"));
     }

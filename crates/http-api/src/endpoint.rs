@@ -83,6 +83,10 @@ impl Endpoints {
     }
 }
 
+fn schemes(names: &[&str]) -> Vec<SecurityRequirement> {
+    names.iter().map(|name| SecurityRequirement::new(*name, [] as [&str; 0])).collect()
+}
+
 /// The operations of a path.
 fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     let PathItem { get, put, post, delete, patch, head, options, .. } = item;
@@ -104,10 +108,9 @@ fn complete(operation: &mut Operation, row: Row) {
     operation.extensions.get_or_insert_default().merge(right);
     operation.security = Some(match row {
         Row::Open => Vec::new(),
-        Row::SignedIn | Row::Right(_) => [document::ACCESS_KEY, document::TOKEN]
-            .into_iter()
-            .map(|scheme| SecurityRequirement::new(scheme, [] as [&str; 0]))
-            .collect(),
+        // A token is for pushes and pulls.
+        Row::SignedIn => schemes(&[document::ACCESS_KEY, document::TOKEN]),
+        Row::Right(_) => schemes(&[document::ACCESS_KEY]),
     });
     let problem = RefOr::Ref(Ref::from_response_name(document::PROBLEM));
     operation.responses.responses.entry("default".to_owned()).or_insert(problem);

@@ -67,6 +67,9 @@ struct Document<'a> {
 }
 
 impl Problem {
+    /// So many members and parameters are named at most: an answer is no larger than what was asked.
+    pub(crate) const MOST_FIELDS: usize = 10;
+
     /// A problem of this code; `detail` says what was wrong and what would be right.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Inner { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), inside: None }))
@@ -99,7 +102,12 @@ impl Problem {
     }
 
     /// 400 about several members or parameters.
-    pub fn fields(errors: Vec<FieldError>) -> Self {
+    pub fn fields(mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(Self::MOST_FIELDS);
+        for error in &mut errors {
+            let end = error.field.floor_char_boundary(100);
+            error.field.truncate(end);
+        }
         let words: Vec<_> = errors.iter().map(|error| format!("`{}`: {}", error.field, error.message)).collect();
         let mut problem = Self::invalid(words.join("; "));
         problem.0.errors = errors;

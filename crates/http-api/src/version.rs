@@ -71,6 +71,17 @@ impl Conditions {
         Err(Problem::new(Code::Stale, words))
     }
 
+    /// For operations that make something.
+    ///
+    /// # Errors
+    /// 400 for an `If-Match`, which means something that is there.
+    pub fn only_new(&self) -> Result<(), Problem> {
+        if self.matches.is_none() {
+            return Ok(());
+        }
+        Err(Problem::field("If-Match", "PUT makes something new here: change what is there with PATCH"))
+    }
+
     /// What a change of something that has this version now has to find still: nothing special without `If-Match`.
     ///
     /// # Errors

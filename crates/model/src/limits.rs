@@ -8,6 +8,8 @@ use crate::{Place, RegistryName, pattern::Pattern, scope::Actions};
 
 /// The most limits of one key.
 const MAX_LIMITS: usize = 50;
+/// How much the patterns of one key are together: they are compared with the name of each request, and lie in memory with what is remembered.
+const MAX_PIECES: usize = 2048;
 
 /// All limits of a key. One without any may do nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +53,12 @@ impl Limits {
         }
         if limits.iter().any(|limit| limit.actions.is_empty()) {
             return Err(LimitsError("a limit allows at least one of `pull`, `push` and `delete`".to_owned()));
+        }
+        if limits.iter().filter_map(|limit| limit.repositories.as_ref()).map(Pattern::pieces).sum::<usize>()
+            > MAX_PIECES
+        {
+            let words = "the patterns of a key are too long together: take fewer, shorter ones, with fewer braces";
+            return Err(LimitsError(words.to_owned()));
         }
         Ok(Self(limits.into()))
     }
@@ -158,6 +166,7 @@ mod tests {
             r#"[{"repositories":"{","actions":["pull"]}]"#,
             r#"[{"actions":["pull"],"more":1}]"#,
             &format!("[{}]", vec![r#"{"actions":["pull"]}"#; 51].join(",")),
+            &format!(r#"[{{"repositories":"{}{}","actions":["pull"]}}]"#, "{a,b}".repeat(6), "x".repeat(400)),
         ] {
             assert!(text.parse::<Limits>().is_err(), "{text}");
         }

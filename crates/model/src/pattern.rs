@@ -49,6 +49,11 @@ impl Pattern {
         &self.text
     }
 
+    /// How much there is to compare a name with.
+    pub(crate) fn pieces(&self) -> usize {
+        self.choices.iter().map(|pieces| pieces.len()).sum()
+    }
+
     /// Whether it means this name.
     pub fn matches(&self, name: &str) -> bool {
         self.choices.iter().any(|pieces| matches(pieces, name))
@@ -121,6 +126,9 @@ fn matches(pieces: &[Piece], name: &str) -> bool {
                 Piece::Several => next[number] |= character != '/',
                 Piece::Everything => next[number] = true,
             }
+        }
+        if !next.contains(&true) {
+            return false;
         }
         skip_empty(&mut next);
         reached = next;

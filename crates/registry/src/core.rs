@@ -37,6 +37,8 @@ pub struct Options {
     pub trash_life: i64,
     /// How long an event stays.
     pub event_life: i64,
+    /// How long a line of the audit log stays.
+    pub audit_life: i64,
     /// How long it is known what a tag led to before.
     pub history_life: i64,
     /// Refuse image manifests whose config or layers are not in the repository.
@@ -59,6 +61,7 @@ impl Default for Options {
             recovery_window: 7 * DAY,
             trash_life: 7 * DAY,
             event_life: 30 * DAY,
+            audit_life: 365 * DAY,
             history_life: 365 * DAY,
             require_blobs: false,
             ticket_key: TicketKey::default(),

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_db::{
-    DbError, Tx, blob,
+    DbError, Tx, audit, blob,
     collect::{self, LinkReview},
     event, repository, tag,
     trash::{self, Purge},
@@ -191,9 +191,13 @@ impl Core {
             }
             folded += now;
         }
-        let life = self.options().event_life;
-        let dropped = self.db().write(life, |tx, life| Box::pin(event::drop_old(tx, *life, BATCH))).await?;
-        Ok(folded + usize::try_from(dropped).unwrap_or(0))
+        let lives = (self.options().event_life, self.options().audit_life);
+        let dropped = self.db().write(lives, |tx, (events, audit)| {
+            Box::pin(async move {
+                Ok::<_, DbError>(event::drop_old(tx, *events, BATCH).await? + audit::drop_old(tx, *audit, BATCH).await?)
+            })
+        });
+        Ok(folded + usize::try_from(dropped.await?).unwrap_or(0))
     }
 
     async fn tidy_history(&self) -> Result<usize> {

@@ -3,6 +3,7 @@
 use roadstead_db::{
     DbError,
     audit::{self, By},
+    project,
     registry::{self, NewRegistry, Registry, Settings},
 };
 use roadstead_model::{ProjectName, RegistryName, digest::hex};
@@ -19,6 +20,12 @@ pub enum RegistryError {
     /// There is none of this name, or it lies in the trash.
     #[error("there is no registry called {0}")]
     Missing(RegistryName),
+    /// There is no project of this name.
+    #[error("there is no such project")]
+    NoProject,
+    /// There is no bucket of this name.
+    #[error("there is no bucket called {0}")]
+    NoBucket(String),
     /// The name is taken.
     #[error("there is a registry called {0} already")]
     Taken(RegistryName),
@@ -47,6 +54,8 @@ pub struct RegistryPlan {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// The project is made, if there is none of its name.
+    pub make_project: bool,
 }
 
 /// What is to change of a registry; `None` stays.
@@ -78,10 +87,10 @@ impl Core {
         registry::show(self.db(), name).await?.ok_or_else(|| RegistryError::Missing(name.clone()))
     }
 
-    /// Makes a registry; its project too, if there is none of this name.
+    /// Makes a registry.
     ///
     /// # Errors
-    /// `Taken`, `InTrash`, `Invalid`.
+    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `Invalid`.
     pub async fn create_registry(
         &self,
         name: &RegistryName,
@@ -91,11 +100,7 @@ impl Core {
         check_description(&plan.description)?;
         let bucket = match &plan.bucket {
             None => self.default_bucket(),
-            Some(wanted) => self.bucket_row(wanted).ok_or_else(|| {
-                let known: Vec<_> = self.bucket_names().collect();
-                let known = known.join(", ");
-                RegistryError::Invalid(format!("there is no bucket called {wanted}: the configuration names {known}"))
-            })?,
+            Some(wanted) => self.bucket_row(wanted).ok_or_else(|| RegistryError::NoBucket(wanted.clone()))?,
         };
         let new = NewRegistry {
             project: plan.project,
@@ -106,8 +111,16 @@ impl Core {
             public_pull: plan.public_pull,
             by: by.clone(),
         };
-        let made: Result<_, DbError> = self.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
-        let is_new = made?.is_some();
+        let input = (new, plan.make_project);
+        let made = self.db().write(input, |tx, (new, make_project)| {
+            Box::pin(async move {
+                if !make_project && project::hold(tx, &new.project).await?.is_none() {
+                    return Err(RegistryError::NoProject);
+                }
+                Ok(registry::create(tx, new).await?)
+            })
+        });
+        let is_new = made.await?.is_some();
         let found = self.registry(name).await?;
         match (is_new, found.trashed_until) {
             (true, _) => Ok(found),

@@ -165,6 +165,7 @@ pub async fn open_core(config: &Config, db: Db, buckets: Buckets, ticket_key: Ti
         recovery_window: micros(config.gc.recovery_days, DAY),
         trash_life: trash_life(config),
         event_life: micros(config.history.event_days, DAY),
+        audit_life: micros(config.history.audit_days, DAY),
         history_life: micros(config.history.tag_days, DAY),
         require_blobs: config.manifests.require_blobs,
         ticket_key,

@@ -57,6 +57,18 @@ fn the_last_administrator_stays() {
             assert!(matches!(people.change(&first, None, change, &by()).await, Err(ManageError::InTheWay(_))));
         }
         assert!(matches!(people.remove(&first, None, &by()).await, Err(ManageError::InTheWay(_))));
+        // With a key alone nobody gets in who is barred from using keys.
+        let bar = || PersonChange { barred: Some(true), ..PersonChange::default() };
+        assert!(matches!(people.change(&first, None, bar(), &by()).await, Err(ManageError::InTheWay(_))));
+        let sessions = crate::Sessions::new(world.db.clone(), Entropy::system());
+        sessions.set_password(&first, Some("correct horse battery".to_owned()), &by()).await.unwrap();
+        people.change(&first, None, bar(), &by()).await.unwrap();
+        assert!(matches!(sessions.set_password(&first, None, &by()).await, Err(ManageError::InTheWay(_))));
+        people.change(&first, None, PersonChange { barred: Some(false), ..Default::default() }, &by()).await.unwrap();
+        for name in ["operator", "anyone"] {
+            let refused = people.create(&name.parse().unwrap(), PersonChange::default(), &by()).await;
+            assert!(matches!(refused, Err(ManageError::Invalid(_))), "{name}");
+        }
         let administrator = PersonChange { administrator: Some(true), ..PersonChange::default() };
         people.create(&ada, administrator, &by()).await.unwrap();
         people.change(&ada, None, disable(), &by()).await.unwrap();

@@ -91,6 +91,11 @@ pub(super) async fn list_audit(
     caller.allow(&api, Subject::Region).await?;
     let before = paging.after().map(str::parse::<i64>).transpose();
     let before = before.map_err(|_| Problem::field("after", "is not one of ours: take `next` of the page before"))?;
+    for (name, text) in [("who", &filter.who), ("object", &filter.object), ("what", &filter.what)] {
+        if text.contains('\0') {
+            return Err(Problem::field(name, "no name has a NUL in it"));
+        }
+    }
     let filter = Filter {
         who: filter.who,
         object: filter.object,

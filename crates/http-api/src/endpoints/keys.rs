@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use http::StatusCode;
 use roadstead_access::{KeyEntry, KeyFor, NewKey, Of, Owner, Subject};
+use roadstead_db::keys;
 use roadstead_model::{Limit, Limits, scope::Actions};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -175,7 +176,7 @@ pub(super) async fn list_my_keys(
 
 /// Make a key for me
 ///
-/// 5 can live at a time. The secret is in this answer, and never shown again.
+/// 5 can live at a time. The secret is in this answer, and never shown again. One that is made with a key that ends does not outlive it.
 #[utoipa::path(post, path = "/api/v1/me/keys", tag = "Callers", request_body = KeyFields,
     responses((status = 201, description = "The key was made.", body = NewKeyView)))]
 pub(super) async fn post_my_key(
@@ -185,8 +186,16 @@ pub(super) async fn post_my_key(
 ) -> Result<Made<NewKeyView>, Problem> {
     let allowed = caller.allow(&api, Subject::Region).await?;
     allowed.person()?;
+    let mut lifetime = lifetime(fields.days)?;
+    // A key that ends makes none that outlives it.
+    if let Some(key) = caller.who().key()
+        && let Some(left) = keys::remaining(api.core().db(), key).await?
+    {
+        let left = Duration::from_micros(left.unsigned_abs());
+        lifetime = Some(lifetime.map_or(left, |lifetime| lifetime.min(left)));
+    }
     let whose = KeyFor::Person(allowed.name.clone());
-    let made = api.access().keys().create(whose, &fields.description, lifetime(fields.days)?, &allowed.by).await?;
+    let made = api.access().keys().create(whose, &fields.description, lifetime, &allowed.by).await?;
     Ok(Made(made.into()))
 }
 

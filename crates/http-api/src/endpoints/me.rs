@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use roadstead_access::{Presented, Subject};
+use roadstead_access::{Presented, SignInError, Subject};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -56,7 +56,7 @@ pub(super) async fn get_me(caller: Caller) -> Json<Me> {
 /// A new password, and the one that there is.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct OwnPassword {
-    /// The one that there is; without one, anything.
+    /// The one that there is. The first one is given by a system administrator.
     old: String,
     /// 12 to 128 characters.
     new: String,
@@ -75,6 +75,8 @@ pub(super) async fn put_my_password(
     let allowed = caller.allow(&api, Subject::Region).await?;
     allowed.person()?;
     let name = super::named("name", &allowed.name)?;
-    api.sessions().set_password(&name, Some(given.old), Some(given.new), &allowed.by).await?;
-    Ok(StatusCode::NO_CONTENT)
+    match api.sessions().change_password(&name, given.old, given.new, &allowed.by).await {
+        Err(SignInError::Wrong) => Err(Problem::field("old", "is not your password")),
+        changed => Ok(changed.map(|_| StatusCode::NO_CONTENT)?),
+    }
 }

@@ -83,6 +83,8 @@ impl From<PersonFields> for PersonChange {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewPassword {
     /// 12 to 128 characters; `null`: they can't sign in with a password any more.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     password: Option<String>,
 }
 
@@ -126,6 +128,7 @@ pub(super) async fn put_person(
     conditions: Conditions,
     Json(fields): Json<PersonFields>,
 ) -> Result<Created<PersonView>, Problem> {
+    conditions.only_new()?;
     let by = caller.allow(&api, Subject::Region).await?.by;
     let name: PersonName = named("person", &person)?;
     let change = PersonChange::from(fields);
@@ -194,6 +197,6 @@ pub(super) async fn put_password(
     Json(new): Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let by = caller.allow(&api, Subject::Region).await?.by;
-    api.sessions().set_password(&named("person", &person)?, None, new.password, &by).await?;
+    api.sessions().set_password(&named("person", &person)?, new.password, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }

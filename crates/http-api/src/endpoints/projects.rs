@@ -45,6 +45,13 @@ pub(super) struct ProjectFields {
     description: String,
 }
 
+/// What is to change of a project; what is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ProjectChange {
+    /// At most 200 characters.
+    description: Option<String>,
+}
+
 /// Projects
 ///
 /// All, for a system administrator; for others those in which, or in a registry of which, they have a role.
@@ -87,6 +94,7 @@ pub(super) async fn put_project(
     conditions: Conditions,
     Json(fields): Json<ProjectFields>,
 ) -> Result<Created<ProjectView>, Problem> {
+    conditions.only_new()?;
     let by = caller.allow(&api, Subject::Region).await?.by;
     let name = named("project", &project)?;
     let made = api.people().create_project(&name, &fields.description, &by).await;
@@ -97,19 +105,21 @@ pub(super) async fn put_project(
 
 /// Change a project
 #[utoipa::path(patch, path = "/api/v1/projects/{project}", tag = "Projects",
-    params(("project" = String, Path, description = "Name"), Conditions), request_body = ProjectFields,
+    params(("project" = String, Path, description = "Name"), Conditions), request_body = ProjectChange,
     responses((status = 200, description = "The project as it is now.", body = ProjectView)))]
 pub(super) async fn patch_project(
     State(api): State<Api>,
     caller: Caller,
     Segments(project): Segments<String>,
     conditions: Conditions,
-    Json(fields): Json<ProjectFields>,
+    Json(change): Json<ProjectChange>,
 ) -> Result<Versioned<ProjectView>, Problem> {
     let by = caller.allow(&api, Subject::Region).await?.by;
     let name = named("project", &project)?;
-    let expected = conditions.expected(api.people().project(&name).await?.epoch)?;
-    let changed = api.people().change_project(&name, expected, &fields.description, &by).await?;
+    let there = api.people().project(&name).await?;
+    let expected = conditions.expected(there.epoch)?;
+    let description = change.description.unwrap_or(there.description);
+    let changed = api.people().change_project(&name, expected, &description, &by).await?;
     Ok(Versioned(changed.epoch, changed.into()))
 }
 

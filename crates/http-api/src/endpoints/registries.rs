@@ -142,6 +142,7 @@ pub(super) async fn put_registry(
     conditions: Conditions,
     Json(new): Json<NewRegistry>,
 ) -> Result<Created<RegistryView>, Problem> {
+    conditions.only_new()?;
     let allowed = caller.allow(&api, Subject::Project(&new.project)).await?;
     let name = named("registry", &registry)?;
     let plan = RegistryPlan {
@@ -149,8 +150,13 @@ pub(super) async fn put_registry(
         bucket: new.bucket.clone(),
         description: new.description.clone(),
         public_pull: new.public_pull,
+        make_project: false,
     };
-    let made = api.core().create_registry(&name, plan, &allowed.by).await;
+    let made = match api.core().create_registry(&name, plan, &allowed.by).await {
+        // Whose it was is nobody's business.
+        Err(RegistryError::InTrash(name)) => Err(RegistryError::Taken(name)),
+        made => made,
+    };
     let same = |there: &Registry| {
         there.project == new.project
             && new.bucket.as_ref().is_none_or(|bucket| *bucket == there.bucket)

@@ -101,6 +101,7 @@ pub(super) async fn put_robot(
     conditions: Conditions,
     Json(new): Json<NewRobot>,
 ) -> Result<Created<RobotView>, Problem> {
+    conditions.only_new()?;
     let allowed = caller.allow(&api, Subject::Project(&project)).await?;
     let (row, name) = (allowed.project()?, named("robot", &robot)?);
     let made = api.people().create_robot(&named("project", &project)?, &name, &new.description, &allowed.by).await;

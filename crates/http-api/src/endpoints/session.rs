@@ -6,12 +6,7 @@ use roadstead_access::By;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    body::Json,
-    caller::{Asking, session_of},
-    problem::Problem,
-    service::Api,
-};
+use crate::{body::Json, caller::Asking, problem::Problem, service::Api};
 
 /// Name and password of a person.
 #[derive(Deserialize, ToSchema)]
@@ -46,7 +41,7 @@ pub(super) async fn delete_session(
     headers: HeaderMap,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), Problem> {
     asking.refuse_other_sites()?;
-    if let Some(secret) = session_of(&headers) {
+    if let Some(secret) = asking.session(&headers) {
         api.sessions().sign_out(secret).await.map_err(Problem::from)?;
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, asking.cookie("", 0)?)]))

@@ -66,7 +66,8 @@ impl From<SignInError> for Problem {
     fn from(error: SignInError) -> Self {
         let words = error.to_string();
         match error {
-            SignInError::Wrong => Self::unauthenticated(words),
+            // Without a challenge: browsers would ask for name and password themselves.
+            SignInError::Wrong => Self::new(Code::Unauthenticated, words),
             SignInError::TooMany(pause) => {
                 Self::new(Code::TooManyRequests, words).header(header::RETRY_AFTER, pause.as_secs().into())
             }
@@ -80,7 +81,8 @@ impl From<core::RegistryError> for Problem {
         use core::RegistryError as E;
         let words = error.to_string();
         match error {
-            E::Missing(_) => Self::not_found(words),
+            E::Missing(_) | E::NoProject => Self::not_found(words),
+            E::NoBucket(_) => Self::field("bucket", words),
             E::Taken(_) | E::InTrash(_) => Self::conflict(words),
             E::Stale => Self::new(Code::Stale, words),
             E::Invalid(words) => Self::invalid(words),

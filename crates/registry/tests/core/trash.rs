@@ -16,6 +16,7 @@ on_both_engines!(
     two_last_artifacts_of_a_repository_purged_at_once,
     two_last_artifacts_of_a_manifest_purged_at_once,
     history_goes_by_age_and_what_it_alone_held_with_it,
+    the_audit_log_goes_by_age,
     history_that_a_restore_needs_stays_as_long,
 );
 
@@ -143,6 +144,15 @@ async fn history_goes_by_age_and_what_it_alone_held_with_it(scene: Scene) {
     scene.maintain(366 * DAY).await;
     let rows = scene.rows().await;
     assert_eq!((rows["repository"], rows["tag_change"], rows["tag"]), (1, 0, 1));
+}
+
+async fn the_audit_log_goes_by_age(scene: Scene) {
+    let lines = async || roadstead_db::audit::list(scene.core.db(), &Default::default(), 100).await.unwrap().len();
+    assert!(lines().await > 0, "the registry was made");
+    scene.maintain(364 * DAY).await;
+    assert!(lines().await > 0);
+    scene.maintain(366 * DAY).await;
+    assert_eq!(lines().await, 0);
 }
 
 async fn history_that_a_restore_needs_stays_as_long(scene: Scene) {

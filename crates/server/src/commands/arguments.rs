@@ -142,7 +142,7 @@ pub(super) enum RegistryCommand {
 pub(super) enum KeyCommand {
     /// Make an access key; its secret is shown only this once
     ///
-    /// Every access key is a system administrator's at present: who has one may do everything in every registry.
+    /// It has the rights of that person: roles are given by the management API (`/api` of a running server shows it).
     Create {
         /// Whose it is
         #[arg(long, default_value = "administrator")]

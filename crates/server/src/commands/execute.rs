@@ -196,9 +196,15 @@ pub async fn execute(services: &Services, command: Command) -> Result<Outcome, F
         Command::RegistryCreate { name, project, bucket, public, description } => {
             let project = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
             let core = services.core.as_ref().ok_or_else(|| Failure("the buckets are not open".to_owned()))?;
-            let plan = RegistryPlan { project, bucket, description, public_pull: public };
+            let plan = RegistryPlan { project, bucket, description, public_pull: public, make_project: true };
             let made = core.create_registry(&registry_name(&name)?, plan, &By::name(OPERATOR)).await;
-            made.map(|registry| Outcome::Created(registry.into())).map_err(registry_failure)
+            made.map(|registry| Outcome::Created(registry.into())).map_err(|error| match error {
+                RegistryError::NoBucket(_) => {
+                    let known: Vec<_> = core.bucket_names().collect();
+                    Failure(format!("{error}: the configuration names {}", known.join(", ")))
+                }
+                error => registry_failure(error),
+            })
         }
         Command::RegistryList => list(services).await,
         Command::RegistryShow { name } => show(services, &registry_name(&name)?).await.map(Outcome::Registry),

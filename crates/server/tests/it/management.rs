@@ -432,6 +432,39 @@ fn management_takes_no_nonsense(storage: &Storage) {
     for path in ["/people/administrator", "/people/administrator?x=1"] {
         assert!([400, 409].contains(&send(&root, "DELETE", path, &Value::Null).status));
     }
+    // What can't be a name is nothing, and no fault of the database.
+    for path in ["projects/a%00b", "projects/%FF", "registries/%00", "projects/team/robots/%00"] {
+        assert!([400, 404].contains(&root.get(&format!("/api/v1/{path}")).status), "{path}");
+    }
+    send(&root, "PUT", "/registries/new-one", &json!({"project": "a\u{0}"})).expect(404);
+    root.get("/api/v1/audit?who=%00").expect(400);
+    let many = format!("/api/v1/me?{}", "a&".repeat(2000));
+    assert!(root.get(&many).expect(400).text().len() < 4000);
+    let made = request("PUT", "/people/ada", &json!({})).header("If-Match", "\"7\"");
+    root.send(made).expect(400);
+    // What a manager is not to know: other buckets, and whose registry lies in the trash.
+    let manager = person(&root, "manager");
+    role(&root, "projects/team", "manager", "manager");
+    send(&root, "PUT", "/projects/other", &json!({})).expect(201);
+    send(&root, "PUT", "/registries/other-one", &json!({"project": "other"})).expect(201);
+    let taken = |name: &str| {
+        let answer = send(&manager, "PUT", &format!("/registries/{name}"), &json!({"project": "team"}));
+        answer.expect(409).json()["detail"].as_str().unwrap().to_owned()
+    };
+    let living = taken("other-one");
+    send(&root, "DELETE", "/registries/other-one", &Value::Null).expect(204);
+    assert_eq!(taken("other-one"), living);
+    let bucket = send(&manager, "PUT", "/registries/new-one", &json!({"project": "team", "bucket": "nowhere"}));
+    assert!(!bucket.expect(400).text().contains("default"), "{bucket:?}");
+    // A key that ends makes none that outlives it, and a key alone is not enough for a first password.
+    let short = client_of(&root, &send(&manager, "POST", "/me/keys", &json!({"days": 1})).expect(201).json());
+    let made = send(&short, "POST", "/me/keys", &json!({"days": 300})).expect(201).json();
+    let keys = short.get("/api/v1/me/keys").expect(200).json();
+    let of = |id: &Value| keys["items"].as_array().unwrap().iter().find(|key| key["key_id"] == *id).unwrap().clone();
+    let Login::Basic(id, _) = &short.login else { unreachable!("a key") };
+    let [child, parent] = [&made["key_id"], &json!(id)].map(|id| of(id)["expires"].as_str().unwrap()[..16].to_owned());
+    assert!(child <= parent, "{child} {parent}");
+    send(&root, "PUT", "/me/password", &json!({"old": "", "new": "another good password"})).expect(409);
     root.get("/api/v1/audit?since=yesterday").expect(400);
     root.get("/api/v1/audit?after=!").expect(400);
 }

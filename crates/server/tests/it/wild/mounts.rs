@@ -1,7 +1,7 @@
 //! protocol.md 4: bugs about mounting a layer from another repository. What broke the clients was any answer but 201,
 //! 202 or 401: containerd gives up the push. `e2e/ctr.sh`, `e2e/docker.sh` and `e2e/buildkit.sh` show the real clients.
 //!
-//! Rights are given on registries (product.md 3), and every key is a system administrator's at present. So a source that
+//! Rights are given on registries (product.md 3), and the key of these tests is a system administrator's. So a source that
 //! the pusher may not read lies in another registry, and what takes the right away is a token that does not name it.
 
 use roadstead_testkit::{
