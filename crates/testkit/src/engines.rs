@@ -49,6 +49,15 @@ pub fn nginx() -> Option<PathBuf> {
     found
 }
 
+/// A program, wherever `PATH` leads.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let found = find_program(name, &[]);
+    if found.is_none() {
+        left_out(name);
+    }
+    found
+}
+
 /// Says once what is missing, past the capture of test output; or fails where everything is required.
 pub(crate) fn left_out(missing: &str) {
     assert!(

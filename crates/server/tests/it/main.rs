@@ -27,6 +27,7 @@ mod faults_disk;
 mod faults_files;
 mod faults_postgres;
 mod faults_s3;
+mod guide;
 mod h2_floods;
 mod habits;
 mod invariants;

@@ -1,0 +1,34 @@
+//! What `docs/api.md` says to type works, in its order, on a fresh server.
+
+use std::{fs, path::Path, process::Command};
+
+use roadstead_testkit::{
+    engines,
+    server::{KEY_ID, KEY_SECRET},
+};
+
+use crate::scene::{Storage, on_both_engines};
+
+on_both_engines!(guide_to_the_api_works);
+
+fn guide_to_the_api_works(storage: &Storage) {
+    if ["bash", "curl", "jq"].iter().any(|program| engines::program(program).is_none()) {
+        return;
+    }
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let blocks: Vec<&str> =
+        guide.split("```sh\n").skip(1).map(|rest| rest.split_once("```").expect("a block has an end").0).collect();
+    assert!(blocks.len() >= 8, "{} blocks", blocks.len());
+    let server = storage.start();
+    let script = blocks.concat().replace("127.0.0.1:5000", &server.address().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new("bash")
+        .args(["-euxo", "pipefail", "-c", &script])
+        .envs([("KEY_ID", KEY_ID), ("KEY_SECRET", KEY_SECRET)])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let [said, steps] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{steps}\n{said}");
+}
