@@ -1,6 +1,10 @@
 //! The door of `/api`: what all requests and all answers have in common.
 
-use std::{convert::Infallible, fmt::Display, sync::Arc};
+use std::{
+    convert::Infallible,
+    fmt::Display,
+    sync::{Arc, OnceLock},
+};
 
 use axum::Router;
 use bytes::Bytes;
@@ -30,7 +34,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 #[derive(Clone)]
 pub struct ApiService {
     api: Api,
-    router: Router,
+    /// Made with the first request: what describes the operations takes megabytes while it is made, and many nodes never need it.
+    router: Arc<OnceLock<Router>>,
+    endpoints: fn() -> Endpoints,
 }
 
 /// What endpoints work with: `State(api): State<Api>`. Cheap to clone.
@@ -80,17 +86,24 @@ impl Api {
 impl ApiService {
     /// The API over a core, with these rights. `naming` is what `/v2` has: a token is good for one host, here as there.
     pub fn new(core: Core, access: Access, naming: Naming) -> Self {
-        Self::of(endpoints::all(), core, access, naming, Ticks::of_machine())
+        Self::of(endpoints::all, core, access, naming, Ticks::of_machine())
     }
 
-    fn of(endpoints: Endpoints, core: Core, access: Access, naming: Naming, ticks: Ticks) -> Self {
+    fn of(endpoints: fn() -> Endpoints, core: Core, access: Access, naming: Naming, ticks: Ticks) -> Self {
         let limits = Limits::new(ticks);
         let people = People::new(core.db().clone());
         let sessions = Sessions::new(core.db().clone(), Entropy::system());
         let room = Room::new(ROOM_KIB);
         let api = Api(Arc::new(Shared { core, access, people, sessions, naming, limits, room }));
-        let (router, _) = endpoints.into_parts();
-        Self { router: router.merge(viewer::routes()).with_state(api.clone()), api }
+        Self { router: Arc::default(), endpoints, api }
+    }
+
+    fn router(&self) -> Router {
+        let make = || {
+            let (router, _) = (self.endpoints)().into_parts();
+            router.merge(viewer::routes()).with_state(self.api.clone())
+        };
+        self.router.get_or_init(make).clone()
     }
 
     /// Whether a path is this service's: `/api` and all below it.
@@ -119,7 +132,7 @@ impl ApiService {
         let client = client_of(connection.remote.ip(), &parts.headers, &naming.trusted_proxies);
         let mut request = Request::from_parts(parts, axum::body::Body::from_stream(incoming.stream));
         request.extensions_mut().insert(Asked { api: self.api.clone(), origin, client, request: Arc::clone(&id.0) });
-        let answered: Result<_, Infallible> = self.router.clone().oneshot(request).await;
+        let answered: Result<_, Infallible> = self.router().oneshot(request).await;
         let Ok(mut answer) = answered;
         let label = answer.extensions_mut().remove();
         let mut response = finish(answer, &id, head).await;

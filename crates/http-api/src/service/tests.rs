@@ -133,7 +133,7 @@ impl World {
         let millis = Arc::new(AtomicU64::new(0));
         let now = Arc::clone(&millis);
         let ticks = Ticks::new(move || Duration::from_millis(now.load(Ordering::Relaxed)));
-        let service = ApiService::of(things(), core, access, Naming::default(), ticks);
+        let service = ApiService::of(things, core, access, Naming::default(), ticks);
         Self { service, millis, _directory: directory }
     }
 
