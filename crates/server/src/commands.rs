@@ -36,9 +36,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Threads for work that waits for files or hashes passwords.
-const BLOCKING_THREADS: usize = 64;
-
 fn start(arguments: Arguments) -> Result<ExitCode, String> {
     let verb = arguments.verb.unwrap_or_default();
     let page = match verb {
@@ -52,8 +49,6 @@ fn start(arguments: Arguments) -> Result<ExitCode, String> {
     }
     let config = Config::load(&arguments.common.sources(&verb)).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // More of them wait for the same disk; each that ever ran keeps its memory for a while.
-        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(|error| format!("no threads can be started: {error}"))?;
