@@ -90,13 +90,28 @@ pub struct Filter {
     pub before: Option<i64>,
 }
 
+/// Each text begins with what its index is for.
+macro_rules! list_sql {
+    ($first:literal) => {
+        concat!(
+            "SELECT id, at, who, came_from, request_id, what, object, before, after FROM audit WHERE ",
+            $first,
+            " AND ($3 = '' OR what = $3 OR what LIKE $3 || '.%')
+             AND (CAST($4 AS BIGINT) IS NULL OR at >= $4) AND (CAST($5 AS BIGINT) IS NULL OR at < $5)
+             AND (CAST($6 AS BIGINT) IS NULL OR id < $6) ORDER BY id DESC LIMIT $7"
+        )
+    };
+}
+
 /// Rows of the audit log, newest first, at most `limit`.
 pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Audited>, DbError> {
+    let sql = match (filter.who.is_empty(), filter.object.is_empty()) {
+        (true, true) => list_sql!("$1 = '' AND $2 = ''"),
+        (true, false) => list_sql!("object = $2 AND $1 = ''"),
+        (false, _) => list_sql!("who = $1 AND ($2 = '' OR object = $2)"),
+    };
     db.list(
-        "SELECT id, at, who, came_from, request_id, what, object, before, after FROM audit
-         WHERE ($1 = '' OR who = $1) AND ($2 = '' OR object = $2) AND ($3 = '' OR what = $3 OR what LIKE $3 || '.%')
-         AND (CAST($4 AS BIGINT) IS NULL OR at >= $4) AND (CAST($5 AS BIGINT) IS NULL OR at < $5)
-         AND (CAST($6 AS BIGINT) IS NULL OR id < $6) ORDER BY id DESC LIMIT $7",
+        sql,
         params![&filter.who, &filter.object, &filter.what, filter.since, filter.until, filter.before, limit],
         audited,
     )
