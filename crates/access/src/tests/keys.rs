@@ -98,6 +98,23 @@ fn made_keys() {
     });
 }
 
+/// Keys that work no more are listed, but nobody fills the table with them.
+#[test]
+fn old_keys_are_forgotten() {
+    on_each_engine(async |world| {
+        let (node, first) = world.with_administrator().await;
+        let keys = node.keys();
+        for _ in 0..52 {
+            let key = make(keys, "administrator", "").await.unwrap();
+            keys.revoke(&key.key_id, None, &By::default()).await.unwrap();
+        }
+        make(keys, "administrator", "").await.unwrap();
+        let listed = keys.list(Of::All, "", 100).await.unwrap();
+        assert_eq!((listed.len(), listed.iter().filter(|key| key.living).count()), (52, 2));
+        assert!(listed.iter().any(|key| key.key_id == first.key_id && key.living));
+    });
+}
+
 /// product.md 3: five living keys a person, and a revoked one makes room.
 #[test]
 fn five_living_keys() {

@@ -132,6 +132,23 @@ fn who_guesses_at_once_or_elsewhere_waits() {
     });
 }
 
+/// A person has 20 sessions at most: with one more the oldest ends.
+#[test]
+fn the_oldest_of_many_sessions_ends() {
+    on_each_engine(async |world| {
+        let sessions = with_ada(&world).await;
+        let mut begun = Vec::new();
+        for _ in 0..21 {
+            let new = sessions.sign_in("ada", PASSWORD.to_owned(), &from("192.0.2.1")).await.unwrap();
+            begun.push(new.secret);
+        }
+        assert!(sessions.caller(&begun[0]).await.unwrap().is_none());
+        for secret in &begun[1..] {
+            assert!(sessions.caller(secret).await.unwrap().is_some());
+        }
+    });
+}
+
 /// What is stored lets nobody in.
 #[test]
 fn the_database_knows_no_secret() {
