@@ -31,7 +31,7 @@ pub use self::{
     pull::{Blob, Download, Manifest},
     push::{ManifestPush, Pushed},
     referrers::ReferrersPage,
-    registries::{RegistryChange, RegistryError, RegistryPlan},
+    registries::{RegistryChange, RegistryError, RegistryPlan, delete_registry, show_registry},
     upload::{Body, BodyError, MountFrom, TicketKey, UploadStatus},
 };
 

@@ -1,7 +1,7 @@
 //! Registries: made, listed, changed, put into the trash (product.md 2). Rights are not looked at.
 
 use roadstead_db::{
-    DbError,
+    Db, DbError,
     audit::{self, By},
     project,
     registry::{self, NewRegistry, Registry, Settings},
@@ -84,7 +84,7 @@ impl Core {
     /// # Errors
     /// `Missing`.
     pub async fn registry(&self, name: &RegistryName) -> Result<Registry, RegistryError> {
-        registry::show(self.db(), name).await?.ok_or_else(|| RegistryError::Missing(name.clone()))
+        show_registry(self.db(), name).await
     }
 
     /// Makes a registry.
@@ -170,13 +170,29 @@ impl Core {
     /// # Errors
     /// `Missing`, `InTrash`.
     pub async fn delete_registry(&self, name: &RegistryName, by: &By) -> Result<Registry, RegistryError> {
-        let input = (name.clone(), by.clone(), self.options().trash_life);
-        let deleted: Result<bool, DbError> =
-            self.db().write(input, |tx, (name, by, life)| Box::pin(registry::delete(tx, name, by, *life))).await;
-        let deleted = deleted?;
-        let found = self.registry(name).await?;
-        if deleted { Ok(found) } else { Err(RegistryError::InTrash(name.clone())) }
+        delete_registry(self.db(), name, self.options().trash_life, by).await
     }
+}
+
+/// Puts a registry into the trash for `life` microseconds, as [`Core::delete_registry`] does; its bucket need not be open.
+///
+/// # Errors
+/// `Missing`, `InTrash`.
+pub async fn delete_registry(db: &Db, name: &RegistryName, life: i64, by: &By) -> Result<Registry, RegistryError> {
+    let input = (name.clone(), by.clone(), life);
+    let deleted: Result<bool, DbError> =
+        db.write(input, |tx, (name, by, life)| Box::pin(registry::delete(tx, name, by, *life))).await;
+    let deleted = deleted?;
+    let found = show_registry(db, name).await?;
+    if deleted { Ok(found) } else { Err(RegistryError::InTrash(name.clone())) }
+}
+
+/// One registry, also in the trash.
+///
+/// # Errors
+/// `Missing`.
+pub async fn show_registry(db: &Db, name: &RegistryName) -> Result<Registry, RegistryError> {
+    registry::show(db, name).await?.ok_or_else(|| RegistryError::Missing(name.clone()))
 }
 
 fn check_description(description: &str) -> Result<(), RegistryError> {

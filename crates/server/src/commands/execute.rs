@@ -6,7 +6,7 @@ use roadstead_access::{By, KeyError, KeyFor, Keys, OPERATOR, Of};
 use roadstead_db::registry::{self, Registry};
 use roadstead_db::{Db, DbError};
 use roadstead_model::RegistryName;
-use roadstead_registry::{Core, RegistryError, RegistryPlan};
+use roadstead_registry::{Core, RegistryError, RegistryPlan, delete_registry, show_registry};
 use serde::{Deserialize, Serialize};
 
 /// Most rows that a list asks for at once.
@@ -236,22 +236,13 @@ async fn list(services: &Services) -> Result<Outcome, Failure> {
 }
 
 async fn show(services: &Services, name: &RegistryName) -> Result<RegistryView, Failure> {
-    let found = registry::show(&services.db, name).await.map_err(database_failure)?;
-    found.map(RegistryView::from).ok_or_else(|| no_registry(name))
+    show_registry(&services.db, name).await.map(RegistryView::from).map_err(registry_failure)
 }
 
 async fn delete(services: &Services, name: &str) -> Result<Outcome, Failure> {
     let name = registry_name(name)?;
-    let input = (name.clone(), By::name(OPERATOR), services.trash_life);
-    let deleted =
-        services.db.write(input, |tx, (name, by, life)| Box::pin(registry::delete(tx, name, by, *life))).await;
-    if deleted.map_err(database_failure)? {
-        return show(services, &name).await.map(Outcome::Deleted);
-    }
-    match show(services, &name).await {
-        Ok(_) => Err(Failure(format!("the registry {name} lies in the trash already"))),
-        Err(failure) => Err(failure),
-    }
+    let deleted = delete_registry(&services.db, &name, services.trash_life, &By::name(OPERATOR)).await;
+    deleted.map(|registry| Outcome::Deleted(registry.into())).map_err(registry_failure)
 }
 
 async fn create_key(
@@ -320,13 +311,12 @@ fn registry_name(name: &str) -> Result<RegistryName, Failure> {
     name.parse().map_err(|error| Failure(format!("{name:?} is no name of a registry: {error}")))
 }
 
-fn no_registry(name: &RegistryName) -> Failure {
-    Failure(format!("there is no registry called {name}: `roadstead registry list` shows all"))
-}
-
 fn registry_failure(error: RegistryError) -> Failure {
     match error {
         RegistryError::Database(error) => database_failure(error),
+        RegistryError::Missing(name) => {
+            Failure(format!("there is no registry called {name}: `roadstead registry list` shows all"))
+        }
         error => Failure(error.to_string()),
     }
 }
