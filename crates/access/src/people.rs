@@ -1,17 +1,19 @@
 //! People, projects, members and robots: made, changed, taken away, each with its line in the audit log.
 
+mod members;
+mod projects;
+mod robots;
+
 use roadstead_db::{
-    Db, DbError, Tx,
+    Db, Tx,
     audit::{self, By},
-    member::{self, In, Member},
     person::{self, NewPerson, Person},
     project::{self, Project},
-    registry,
-    robot::{self, Robot},
 };
-use roadstead_model::{PersonName, ProjectName, RegistryName, Role};
+use roadstead_model::{PersonName, ProjectName};
 use serde_json::{Value, json};
 
+pub use self::{members::RoleIn, robots::RobotChange};
 use crate::manage::ManageError;
 
 /// The longest description of a project or robot, and the longest name that people call a person, in characters.
@@ -40,24 +42,6 @@ pub struct PersonChange {
     pub barred: Option<bool>,
     /// They can't sign in at all.
     pub disabled: Option<bool>,
-}
-
-/// What is to change of a robot; `None` stays.
-#[derive(Clone, Debug, Default)]
-pub struct RobotChange {
-    /// What it is for.
-    pub description: Option<String>,
-    /// None of its keys works.
-    pub disabled: Option<bool>,
-}
-
-/// Where a role is given.
-#[derive(Clone, Debug)]
-pub enum RoleIn {
-    /// In a project.
-    Project(ProjectName),
-    /// In one registry.
-    Registry(RegistryName),
 }
 
 impl People {
@@ -171,226 +155,6 @@ impl People {
             })
             .await
     }
-
-    /// Projects by name, after `after`; of a person's row only those in which they have a role.
-    pub async fn projects(&self, person: Option<i64>, after: &str, limit: usize) -> Result<Vec<Project>, ManageError> {
-        Ok(project::list(&self.db, person, after, rows(limit)).await?)
-    }
-
-    /// One project.
-    ///
-    /// # Errors
-    /// `Missing`.
-    pub async fn project(&self, name: &ProjectName) -> Result<Project, ManageError> {
-        project::show(&self.db, name).await?.ok_or(ManageError::Missing("project"))
-    }
-
-    /// Makes a project.
-    ///
-    /// # Errors
-    /// `Taken`, `Invalid`.
-    pub async fn create_project(&self, name: &ProjectName, description: &str, by: &By) -> Result<Project, ManageError> {
-        check_words("the description of a project", description)?;
-        let input = (name.clone(), description.to_owned(), by.clone());
-        self.db
-            .write(input, |tx, (name, description, by)| {
-                Box::pin(async move {
-                    let made = project::insert(tx, name, description, by).await?;
-                    made.map(drop).ok_or(ManageError::Taken("project"))
-                })
-            })
-            .await?;
-        self.project(name).await
-    }
-
-    /// Changes the description of a project.
-    ///
-    /// # Errors
-    /// `Missing`, `Stale`, `Invalid`.
-    pub async fn change_project(
-        &self,
-        name: &ProjectName,
-        expected: Option<i64>,
-        description: &str,
-        by: &By,
-    ) -> Result<Project, ManageError> {
-        check_words("the description of a project", description)?;
-        let input = (name.clone(), expected, description.to_owned(), by.clone());
-        self.db
-            .write(input, |tx, (name, expected, description, by)| {
-                Box::pin(async move {
-                    let project = project::lock(tx, name).await?.ok_or(ManageError::Missing("project"))?;
-                    fresh(*expected, project.epoch)?;
-                    project::update(tx, project.id, description).await?;
-                    let (before, after) =
-                        (json!({"description": project.description}), json!({"description": description}));
-                    record(tx, by, "project.change", name.as_str(), Some(&before), Some(&after)).await?;
-                    Ok(Project { description: description.clone(), epoch: project.epoch + 1, ..project })
-                })
-            })
-            .await
-    }
-
-    /// Forgets a project without registries, with its members and robots.
-    ///
-    /// # Errors
-    /// `Missing`; `InTheWay` while it has a registry, also one in the trash.
-    pub async fn remove_project(&self, name: &ProjectName, by: &By) -> Result<(), ManageError> {
-        let input = (name.clone(), by.clone());
-        self.db
-            .write(input, |tx, (name, by)| {
-                Box::pin(async move {
-                    let project = hold_project(tx, name).await?;
-                    match project::remove(tx, project.id).await {
-                        Err(DbError::ForeignKey) => {
-                            let words = "the project still has registries (perhaps in the trash): delete them first";
-                            return Err(ManageError::InTheWay(words.to_owned()));
-                        }
-                        removed => removed?,
-                    }
-                    record(tx, by, "project.remove", name.as_str(), None, None).await
-                })
-            })
-            .await
-    }
-
-    /// Members by name, after `after`.
-    pub async fn members(&self, place: In, after: &str, limit: usize) -> Result<Vec<Member>, ManageError> {
-        Ok(member::list(&self.db, place, after, rows(limit)).await?)
-    }
-
-    /// Gives a person a role, instead of the one they had there. Gives back whether they had none.
-    ///
-    /// # Errors
-    /// `Missing`.
-    pub async fn set_role(&self, place: RoleIn, person: &PersonName, role: Role, by: &By) -> Result<bool, ManageError> {
-        let input = (place, person.clone(), role, by.clone());
-        self.db
-            .write(input, |tx, (place, name, role, by)| {
-                Box::pin(async move {
-                    let (rows, object) = hold_place(tx, place, name).await?;
-                    let person = lock_person(tx, name, None).await?.id;
-                    let had = member::find(tx, rows, person).await?;
-                    member::set(tx, rows, person, *role).await?;
-                    let words = |role: Role| json!({"role": role.name()});
-                    record(tx, by, "member.set", &object, had.map(words).as_ref(), Some(&words(*role))).await?;
-                    Ok(had.is_none())
-                })
-            })
-            .await
-    }
-
-    /// Takes a person's role away.
-    ///
-    /// # Errors
-    /// `Missing`.
-    pub async fn remove_role(&self, place: RoleIn, person: &PersonName, by: &By) -> Result<(), ManageError> {
-        let input = (place, person.clone(), by.clone());
-        self.db
-            .write(input, |tx, (place, name, by)| {
-                Box::pin(async move {
-                    let (rows, object) = hold_place(tx, place, name).await?;
-                    let missing = || ManageError::Missing("member");
-                    let person = person::lock(tx, name.as_str()).await?.ok_or_else(missing)?.id;
-                    let had = member::find(tx, rows, person).await?.ok_or_else(missing)?;
-                    member::remove(tx, rows, person).await?;
-                    record(tx, by, "member.remove", &object, Some(&json!({"role": had.name()})), None).await
-                })
-            })
-            .await
-    }
-
-    /// Robots of a project by name, after `after`.
-    pub async fn robots(&self, project: i64, after: &str, limit: usize) -> Result<Vec<Robot>, ManageError> {
-        Ok(robot::list(&self.db, project, after, rows(limit)).await?)
-    }
-
-    /// One robot of a project.
-    ///
-    /// # Errors
-    /// `Missing`.
-    pub async fn robot(&self, project: i64, name: &PersonName) -> Result<Robot, ManageError> {
-        robot::show(&self.db, project, name.as_str()).await?.ok_or(ManageError::Missing("robot"))
-    }
-
-    /// Makes a robot. It can do nothing before it has a key.
-    ///
-    /// # Errors
-    /// `Missing`, `Taken`, `Invalid`.
-    pub async fn create_robot(
-        &self,
-        project: &ProjectName,
-        name: &PersonName,
-        description: &str,
-        by: &By,
-    ) -> Result<Robot, ManageError> {
-        check_words("the description of a robot", description)?;
-        let input = (project.clone(), name.clone(), description.to_owned(), by.clone());
-        let project = self
-            .db
-            .write(input, |tx, (project, name, description, by)| {
-                Box::pin(async move {
-                    let held = hold_project(tx, project).await?;
-                    let made = robot::insert(tx, held.id, name.as_str(), description).await?;
-                    made.ok_or(ManageError::Taken("robot"))?;
-                    let after = json!({"description": description});
-                    record(tx, by, "robot.create", &format!("{project}/{name}"), None, Some(&after)).await?;
-                    Ok::<_, ManageError>(held.id)
-                })
-            })
-            .await?;
-        self.robot(project, name).await
-    }
-
-    /// Changes a robot.
-    ///
-    /// # Errors
-    /// `Missing`, `Stale`, `Invalid`.
-    pub async fn change_robot(
-        &self,
-        project: &ProjectName,
-        name: &PersonName,
-        expected: Option<i64>,
-        change: RobotChange,
-        by: &By,
-    ) -> Result<Robot, ManageError> {
-        check_words("the description of a robot", change.description.as_deref().unwrap_or_default())?;
-        let input = (project.clone(), name.clone(), expected, change, by.clone());
-        self.db
-            .write(input, |tx, (project, name, expected, change, by)| {
-                Box::pin(async move {
-                    let mut robot = lock_robot(tx, project, name).await?;
-                    fresh(*expected, robot.epoch)?;
-                    let words = |robot: &Robot| json!({"description": robot.description, "disabled": robot.disabled});
-                    let before = words(&robot);
-                    robot.description = change.description.clone().unwrap_or(robot.description);
-                    robot.disabled = change.disabled.unwrap_or(robot.disabled);
-                    robot::update(tx, &robot).await?;
-                    robot.epoch += 1;
-                    let object = format!("{project}/{name}");
-                    record(tx, by, "robot.change", &object, Some(&before), Some(&words(&robot))).await?;
-                    Ok(robot)
-                })
-            })
-            .await
-    }
-
-    /// Forgets a robot, with its keys.
-    ///
-    /// # Errors
-    /// `Missing`.
-    pub async fn remove_robot(&self, project: &ProjectName, name: &PersonName, by: &By) -> Result<(), ManageError> {
-        let input = (project.clone(), name.clone(), by.clone());
-        self.db
-            .write(input, |tx, (project, name, by)| {
-                Box::pin(async move {
-                    let robot = lock_robot(tx, project, name).await?;
-                    robot::remove(tx, robot.id).await?;
-                    record(tx, by, "robot.remove", &format!("{project}/{name}"), None, None).await
-                })
-            })
-            .await
-    }
 }
 
 fn rows(limit: usize) -> i64 {
@@ -419,28 +183,8 @@ async fn lock_person(tx: &mut Tx<'_>, name: &PersonName, expected: Option<i64>) 
     Ok(person)
 }
 
-async fn lock_robot(tx: &mut Tx<'_>, project: &ProjectName, name: &PersonName) -> Result<Robot, ManageError> {
-    let project = hold_project(tx, project).await?;
-    robot::lock(tx, project.id, name.as_str()).await?.ok_or(ManageError::Missing("robot"))
-}
-
 async fn hold_project(tx: &mut Tx<'_>, name: &ProjectName) -> Result<Project, ManageError> {
     project::hold(tx, name).await?.ok_or(ManageError::Missing("project"))
-}
-
-/// The rows of a place, and what the audit log calls a person's role in it.
-async fn hold_place(tx: &mut Tx<'_>, place: &RoleIn, person: &PersonName) -> Result<(In, String), ManageError> {
-    match place {
-        RoleIn::Project(name) => {
-            let project = hold_project(tx, name).await?;
-            Ok((In::Project(project.id), format!("project {name}: {person}")))
-        }
-        RoleIn::Registry(name) => {
-            let found = registry::hold_by_name(tx, name).await?;
-            let (registry, project) = found.ok_or(ManageError::Missing("registry"))?;
-            Ok((In::Registry(project, registry), format!("registry {name}: {person}")))
-        }
-    }
 }
 
 /// A region without a system administrator can't be helped by anybody.
