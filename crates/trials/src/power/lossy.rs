@@ -107,12 +107,12 @@ impl Lossy {
         let Some(session) = self.session.take() else { return Ok(()) };
         for _ in 0..1000 {
             match unmount(&self.path, UnmountFlags::empty()) {
-                Ok(()) => return session.join(),
+                Ok(()) => return ended(session.join()),
                 Err(rustix::io::Errno::BUSY) => std::thread::sleep(Duration::from_millis(5)),
                 Err(_) => break,
             }
         }
-        session.umount_and_join()
+        ended(session.umount_and_join())
     }
 
     fn power_on(&mut self) -> io::Result<()> {
@@ -134,6 +134,12 @@ impl Drop for Lossy {
             eprintln!("{} can't be unmounted: {error}", self.path.display());
         }
     }
+}
+
+/// How a session ended whose file system was unmounted. Who is just reading a request (such as the release of a file) while the kernel ends
+/// the connection is told "aborted", and everybody else "no device"; fuser knows only the latter as an end.
+fn ended(session: io::Result<()>) -> io::Result<()> {
+    session.or_else(|error| if error.kind() == io::ErrorKind::ConnectionAborted { Ok(()) } else { Err(error) })
 }
 
 /// What the kernel talks to.
