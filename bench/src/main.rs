@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod mix;
 mod operations;
+mod rights;
 mod scaled_out;
 mod table;
 
@@ -44,7 +45,7 @@ struct Arguments {
     /// Seconds of one sample. 3, or 0.7 with --guard.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Only operations whose name has this in it; `mix`, `large`, `memory` and `scaled-out` are names too.
+    /// Only operations whose name has this in it; `mix`, `large`, `memory`, `rights` and `scaled-out` are names too.
     #[arg(long, default_value = "")]
     only: String,
     /// Write docs/performance.md.
@@ -168,6 +169,7 @@ impl Bench {
                 "mix" => mix::measure(runtime, ground, self.scale.mix),
                 "large" => large::measure(runtime, ground, self.scale.tags, seconds),
                 "memory" => memory::measure(runtime, ground, self.scale.pushed),
+                "rights" => rights::measure(runtime, ground, &self.content, self.scale.rounds, seconds),
                 _ => scaled_out::measure(runtime, ground, &self.content, self.scale.rounds, seconds).unwrap_or_else(
                     || {
                         println!("PostgreSQL or SeaweedFS is not here: e2e/install");

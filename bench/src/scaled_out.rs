@@ -15,7 +15,7 @@ use crate::{
     contestants::{Content, Contestant, Ground, Name, REPOSITORY, token},
     cores,
     load::{self, Push, Target, Work},
-    table::{Check, Must},
+    table::{Check, Must, median},
 };
 
 const MIB: usize = 1 << 20;
@@ -181,9 +181,4 @@ async fn write(bucket: &AmazonS3, bytes: &bytes::Bytes, key: String, time: Durat
         written += 1;
     }
     Ok(written)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -76,6 +76,12 @@ pub(crate) struct Check {
     pub(crate) must: Option<Must>,
 }
 
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// All that a run measured.
 #[derive(Default)]
 pub(crate) struct Measured {
@@ -86,7 +92,7 @@ pub(crate) struct Measured {
 }
 
 /// What is measured besides operations, by name.
-pub(crate) const CHECKS: [&str; 4] = ["mix", "large", "memory", "scaled-out"];
+pub(crate) const CHECKS: [&str; 5] = ["mix", "large", "memory", "rights", "scaled-out"];
 
 impl Measured {
     pub(crate) fn add(&mut self, operation: usize, name: Name, sample: Sample) {

@@ -3,6 +3,7 @@
 
 mod direct;
 mod durable;
+mod opened;
 mod read;
 mod turns;
 mod write;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfs};
 
 pub use self::durable::sync_way_to;
-use self::{direct::Direct, durable::Folders, read::ReadAhead, turns::Turns};
+use self::{direct::Direct, durable::Folders, opened::Opened, read::ReadAhead, turns::Turns};
 pub(crate) use self::{read::FileReader, write::FileAppender};
 use crate::{BlobError, ByteBody, KeySource, MemoryBudget, buffer::BufferPool, key};
 
@@ -33,6 +34,7 @@ pub(crate) struct Directory {
     keys: KeySource,
     folders: Folders,
     turns: Turns,
+    opened: Opened,
     pool: BufferPool,
     budget: MemoryBudget,
     ahead: Arc<ReadAhead>,
@@ -61,6 +63,7 @@ impl Directory {
             keys,
             folders,
             turns: Turns::default(),
+            opened: Opened::default(),
             pool: BufferPool::new(&budget),
             budget,
             ahead: Arc::default(),
@@ -101,14 +104,24 @@ impl Directory {
     }
 
     pub(crate) async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteBody, BlobError> {
-        let path = self.path(key)?;
-        let file = match open_cached(&path) {
+        let length = range.end.saturating_sub(range.start);
+        let file = match self.opened.find(key) {
             Some(file) => file,
-            None => blocking(move || Ok(File::open(path)?)).await?,
+            None => {
+                let path = self.path(key)?;
+                let file = match open_cached(&path) {
+                    Some(file) => file,
+                    None => blocking(move || Ok(File::open(path)?)).await?,
+                };
+                self.opened.keep(key, file, length)
+            }
         };
         // A file that is too short is found before the first byte where possible: an error answer beats a broken body.
-        let found = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
-        let length = range.end.saturating_sub(range.start);
+        let stat = rustix::fs::fstat(&*file)?;
+        if stat.st_nlink == 0 {
+            self.opened.forget(key);
+        }
+        let found = u64::try_from(stat.st_size).unwrap_or(0);
         if found < range.end {
             return Err(BlobError::Internal(format!("object {key} has {found} bytes, not {}", range.end)));
         }
@@ -131,7 +144,9 @@ impl Directory {
     /// for good.
     pub(crate) async fn delete(self: &Arc<Self>, key: &str) -> Result<(), BlobError> {
         let (directory, path) = (Arc::clone(self), self.path(key)?);
-        blocking(move || directory.folders.remove(&path)).await
+        let removed = blocking(move || directory.folders.remove(&path)).await;
+        self.opened.forget(key);
+        removed
     }
 
     /// Cuts the file of an upload to `length` bytes; one of none is removed.

@@ -13,6 +13,15 @@ pub enum Stored<'a> {
     Bytes(&'a [u8]),
 }
 
+/// A blob that a repository is to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Its row.
+    pub id: i64,
+    /// Its size in bytes, where this transaction made it: then nobody else knows it yet.
+    pub made: Option<i64>,
+}
+
 /// The blob of a bucket, made when there is none. An object that is not the blob's, because its bytes were there already, is put on the
 /// removal list.
 pub async fn find_or_make(
@@ -21,7 +30,7 @@ pub async fn find_or_make(
     digest: &Digest,
     size: i64,
     stored: Stored<'_>,
-) -> Result<i64, DbError> {
+) -> Result<Found, DbError> {
     let (key, body) = match stored {
         Stored::Object(key) => (key, None),
         Stored::Bytes(bytes) => ("", Some(bytes)),
@@ -36,7 +45,7 @@ pub async fn find_or_make(
         )
         .await?;
     if let Some(id) = made {
-        return Ok(id);
+        return Ok(Found { id, made: Some(size) });
     }
     let found = tx
         .query_opt(
@@ -50,21 +59,20 @@ pub async fn find_or_make(
     if !key.is_empty() && found_key != key {
         remove_object(tx, bucket, key, 0).await?;
     }
-    Ok(id)
+    Ok(Found { id, made: None })
 }
 
 /// Lets a repository see a blob, and puts its review off by `grace` microseconds.
 ///
 /// The review is locked before the link, here and wherever both are: the collector comes by the review.
-pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64, grace: i64) -> Result<(), DbError> {
+pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, found: Found, grace: i64) -> Result<(), DbError> {
+    let blob = found.id;
     review_link(tx, repository, blob, grace).await?;
-    let hidden = tx
-        .query_opt(
-            "SELECT hidden FROM repository_blob WHERE repository = $1 AND blob = $2 {for_key_share}",
-            params![repository, blob],
-            |row| row.get::<bool>(0),
-        )
-        .await?;
+    const HIDDEN: &str = "SELECT hidden FROM repository_blob WHERE repository = $1 AND blob = $2 {for_key_share}";
+    let hidden = match found.made {
+        Some(_) => None,
+        None => tx.query_opt(HIDDEN, params![repository, blob], |row| row.get::<bool>(0)).await?,
+    };
     match hidden {
         Some(false) => {}
         Some(true) => {
@@ -76,14 +84,15 @@ pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64, gr
             hold_for_artifacts(tx, repository, blob).await?;
         }
         None => {
-            insert_link(tx, registry, repository, blob).await?;
+            insert_link(tx, registry, repository, found).await?;
             hold_for_artifacts(tx, repository, blob).await?;
         }
     }
     Ok(())
 }
 
-async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64) -> Result<(), DbError> {
+async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, found: Found) -> Result<(), DbError> {
+    let blob = found.id;
     let made = tx
         .execute(
             "INSERT INTO repository_blob (repository, blob, since, hidden) VALUES ($1, $2, {now}, $3)
@@ -103,7 +112,10 @@ async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, blob: i64)
         )
         .await;
     if tx.again_if_gone(count)? == 1 {
-        let size = tx.query_one("SELECT size FROM blob WHERE id = $1", params![blob], |row| row.get::<i64>(0)).await?;
+        let size = match found.made {
+            Some(size) => size,
+            None => tx.query_one("SELECT size FROM blob WHERE id = $1", params![blob], |row| row.get(0)).await?,
+        };
         event::change_usage(tx, registry, 0, 0, size).await?;
     }
     Ok(())

@@ -267,7 +267,7 @@ impl Mount {
         };
         let Some(found) = found else { return Ok(false) };
         let Some(repository) = repository::find_or_make(tx, self.registry, &self.name).await? else { return Ok(false) };
-        blob::link(tx, self.registry, repository, found, self.grace).await?;
+        blob::link(tx, self.registry, repository, blob::Found { id: found, made: None }, self.grace).await?;
         Ok(true)
     }
 }

@@ -46,13 +46,13 @@ pub(crate) struct FileReader {
 
 impl FileReader {
     pub(super) fn new(
-        file: File,
+        file: Arc<File>,
         position: u64,
         pool: BufferPool,
         budget: MemoryBudget,
         ahead: Arc<ReadAhead>,
     ) -> Self {
-        Self { file: Arc::new(file), position, pool, budget, ahead, waiting: None, pending: None }
+        Self { file, position, pool, budget, ahead, waiting: None, pending: None }
     }
 
     /// The next bytes, at most `remaining`; an empty file end is an error.

@@ -67,3 +67,21 @@ async fn a_directory_gives_no_addresses() {
     assert_eq!(kind.bucket.presign(&kind.bucket.fresh_key()).await, Ok(None));
     assert_eq!((kind.bucket.kind_name(), kind.bucket.is_shared()), ("directory", false));
 }
+
+/// A file stays open for those who ask for its next part, but no longer than its object is there.
+#[tokio::test]
+async fn a_deleted_file_is_not_kept_open() {
+    let kind = directory().await;
+    let key = store(&kind.bucket, &content(1000)).await;
+    let reads = || async { kind.bucket.read(&key, 10..20).await };
+    for _ in 0..2 {
+        assert_eq!(collect(reads().await.expect("found")).await.expect("read"), content(1000)[10..20]);
+    }
+    let late = reads().await.expect("found");
+    kind.bucket.delete(&key).await.expect("deleted");
+    assert_eq!(reads().await.err(), Some(BlobError::Missing));
+    assert_eq!(collect(late).await.expect("whoever began goes on"), content(1000)[10..20]);
+    let open = std::fs::read_dir("/proc/self/fd").expect("listed").flatten();
+    let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+    assert!(!open.iter().any(|path| path.to_string_lossy().contains(&key)), "{open:?}");
+}

@@ -176,7 +176,10 @@ async fn a_link_that_is_being_made_keeps_the_blob(scene: Scene) {
     let (linked, ()) = scene
         .interleave(
             (registry, other, row),
-            |tx, (registry, repository, blob)| Box::pin(blob::link(tx, *registry, *repository, *blob, DAY)),
+            |tx, (registry, repository, blob)| {
+                let found = blob::Found { id: *blob, made: None };
+                Box::pin(blob::link(tx, *registry, *repository, found, DAY))
+            },
             collector,
         )
         .await;

@@ -8,9 +8,8 @@ use crate::config::Limits;
 
 /// What the reads of all connections take together, about.
 const READS_BYTES: usize = 4 << 20;
-/// What a connection reads at once however many there are. The buffer behind it is the next power of two, and one more is on its way to
-/// whoever reads the body.
-const LEAST_BYTES: usize = (32 << 10) - 1;
+/// The buffer behind what a connection reads at once, however many there are; one more is on its way to whoever reads the body.
+const LEAST_BYTES: usize = 32 << 10;
 
 /// The connections that are open.
 pub(super) struct Crowd {
@@ -25,10 +24,12 @@ impl Crowd {
         Self { places: Arc::clone(places), most }
     }
 
-    /// Bytes that one of them may read at once now.
+    /// Bytes that one of them may read at once now. The buffer behind them is a power of two, and twice as large once it was full: so one
+    /// less than such a power, which is the one below the share.
     pub(super) fn share(&self) -> usize {
         let open = self.most.saturating_sub(self.places.available_permits());
-        (READS_BYTES / open.max(1)).max(LEAST_BYTES)
+        let share = (READS_BYTES / open.max(1)).max(LEAST_BYTES);
+        (1 << share.ilog2()) - 1
     }
 }
 
@@ -43,11 +44,11 @@ mod tests {
         let places = Arc::new(Semaphore::new(5000));
         let crowd = Crowd::new(&limits, &places);
         let few = places.try_acquire_many(4).expect("free");
-        assert_eq!(crowd.share(), 1 << 20);
+        assert_eq!(crowd.share(), (1 << 20) - 1);
         let many = places.try_acquire_many(4000).expect("free");
-        assert_eq!(crowd.share(), LEAST_BYTES);
+        assert_eq!(crowd.share(), LEAST_BYTES - 1);
         drop(many);
-        assert_eq!(crowd.share(), 1 << 20);
+        assert_eq!(crowd.share(), (1 << 20) - 1);
         drop(few);
     }
 }
