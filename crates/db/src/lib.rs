@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod audit;
 pub mod blob;
+pub mod bucket;
 pub mod collect;
 mod dialect;
 mod engine;

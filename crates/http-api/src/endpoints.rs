@@ -1,6 +1,7 @@
 //! One file a resource, and the one list of all endpoints.
 
 mod audit;
+mod buckets;
 mod keys;
 mod me;
 mod members;
@@ -49,6 +50,9 @@ pub fn all() -> Endpoints {
         .with(system, routes!(people::list_people))
         .with(system, routes!(people::get_person, people::put_person, people::patch_person, people::delete_person))
         .with(system, routes!(people::put_password))
+        .with(system, routes!(buckets::list_buckets))
+        .with(system, routes!(buckets::get_bucket))
+        .with(system, routes!(buckets::check_bucket))
         .with(see, routes!(projects::list_projects))
         .with(see, routes!(projects::get_project))
         .with(system, routes!(projects::put_project, projects::patch_project, projects::delete_project))

@@ -164,6 +164,13 @@ impl Core {
         self.0.buckets.names()
     }
 
+    /// Tries all that a running service needs of the bucket of this name, which no upload notices: what it does not do, in words. `None`: there
+    /// is no such bucket.
+    pub async fn try_bucket(&self, name: &str) -> Option<std::result::Result<(), String>> {
+        let bucket = self.bucket(self.bucket_row(name)?).ok()?;
+        Some(bucket.check().await.map_err(|error| error.to_string()))
+    }
+
     /// The facts of a place for the access key `key`.
     pub async fn gate(&self, place: &Place, key: Option<i64>) -> Result<Gate> {
         Ok(Gate { facts: pull::facts(&self.0.db, place, key).await? })

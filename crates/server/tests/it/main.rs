@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod api;
+mod api_buckets;
 mod bad_credentials;
 mod bad_input;
 mod bad_manifests;

@@ -195,6 +195,7 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
                     .replace("{registry}", &registry)
                     .replace("{project}", "alpha")
                     .replace("{person}", "fixture")
+                    .replace("{bucket}", "default")
                     .replace("{robot}", if name == "delete_robot" { "absent" } else { "ci" })
                     .replace("{key}", "RSKABSENT");
                 let (body, condition) = attempt(name);
