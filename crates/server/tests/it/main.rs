@@ -7,6 +7,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod api;
+mod api_images;
+mod api_repositories;
+mod api_trash;
 mod bad_credentials;
 mod bad_input;
 mod bad_manifests;
