@@ -24,6 +24,8 @@ pub enum Subject<'a> {
     Project(&'a str),
     /// A registry, by name.
     Registry(&'a str),
+    /// A registry, by name, also one in the trash.
+    AnyRegistry(&'a str),
 }
 
 /// Why an operation of the management API is not carried out.
@@ -79,8 +81,9 @@ pub async fn manage(db: &Db, caller: &Caller, right: Right, subject: Subject<'_>
     let (project, registry) = match subject {
         Subject::Region => ("", ""),
         Subject::Project(name) => (name.parse::<ProjectName>().map_or("", |_| name), ""),
-        Subject::Registry(name) => ("", name.parse::<RegistryName>().map_or("", |_| name)),
+        Subject::Registry(name) | Subject::AnyRegistry(name) => ("", name.parse::<RegistryName>().map_or("", |_| name)),
     };
+    let trash = matches!(subject, Subject::AnyRegistry(_));
     let who = match (caller.presented(), caller.key(), caller.person()) {
         (Presented::Basic, Some(key), _) => Who::Key(key),
         (Presented::Session, _, Some(person)) => Who::Person(person),
@@ -89,7 +92,7 @@ pub async fn manage(db: &Db, caller: &Caller, right: Right, subject: Subject<'_>
         (Presented::Token, Some(_), _) => return Err(ManageError::Denied),
         _ => return Err(ManageError::Unauthenticated),
     };
-    let facts = facts::of_management(db, who, project, registry).await?;
+    let facts = facts::of_management(db, who, project, registry, trash).await?;
     judge(right, subject, &facts)?;
     let administrator = facts.key.is_some_and(|key| key.administrator);
     Ok(Manager {
@@ -113,7 +116,7 @@ fn judge(right: Right, subject: Subject<'_>, facts: &ManagementFacts) -> Result<
         Subject::Region if right == Right::Own && key.limits.is_none() => return Ok(()),
         Subject::Region => (true, ""),
         Subject::Project(_) => (facts.project.is_some(), "project"),
-        Subject::Registry(_) => (facts.registry.is_some(), "registry"),
+        Subject::Registry(_) | Subject::AnyRegistry(_) => (facts.registry.is_some(), "registry"),
     };
     match (there, has(right)) {
         (true, true) => Ok(()),

@@ -7,7 +7,10 @@ use roadstead_model::{
     manifest::{Edge, Manifest, Role},
 };
 
-use crate::{Db, DbError, Tx, Value, event, params};
+use crate::{
+    Db, DbError, Tx, Value, params,
+    usage::{self, Change},
+};
 
 /// An artifact to be stored.
 pub struct NewArtifact<'a> {
@@ -31,9 +34,10 @@ pub struct NewArtifact<'a> {
     pub grace: i64,
 }
 
-/// The row of the living artifact of these bytes, stored when there is none. A push that repeats one with another media
-/// type gives it the new type.
-pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbError> {
+/// The row of the living artifact of these bytes, stored when there is none, and what that adds to the figures. A push that repeats one
+/// with another media type gives it the new type.
+pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<(i64, Change), DbError> {
+    let mut change = Change { changed: true, ..Change::of(new.registry, new.repository) };
     let manifest = store_manifest(tx, new.digest, new.body).await?;
     let living = tx
         .query_opt(
@@ -46,7 +50,7 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
         Some((id, media_type)) if media_type == new.manifest.media_type => {
             tx.execute("UPDATE artifact SET pushed_at = {now}, pushed_by = $2 WHERE id = $1", params![id, new.by])
                 .await?;
-            Ok(id)
+            Ok((id, change))
         }
         Some((id, _)) => {
             // Before its contents: two pushes with two new types then come one after the other.
@@ -66,10 +70,13 @@ pub async fn store(tx: &mut Tx<'_>, new: &NewArtifact<'_>) -> Result<i64, DbErro
             )
             .await?;
             forget_contents(tx, new, id).await?;
-            store_contents(tx, new, id).await?;
-            Ok(id)
+            change.image_bytes = store_contents(tx, new, id).await?;
+            Ok((id, change))
         }
-        None => insert(tx, new, manifest).await,
+        None => {
+            let id = insert(tx, new, manifest, &mut change).await?;
+            Ok((id, change))
+        }
     }
 }
 
@@ -122,7 +129,7 @@ async fn store_manifest(tx: &mut Tx<'_>, digest: &Digest, body: &[u8]) -> Result
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, new: &NewArtifact<'_>, manifest: i64) -> Result<i64, DbError> {
+async fn insert(tx: &mut Tx<'_>, new: &NewArtifact<'_>, manifest: i64, change: &mut Change) -> Result<i64, DbError> {
     let first = is_first(tx, new.repository).await?;
     let size = i64::try_from(new.body.len()).unwrap_or(i64::MAX);
     let id = tx
@@ -147,8 +154,9 @@ async fn insert(tx: &mut Tx<'_>, new: &NewArtifact<'_>, manifest: i64) -> Result
         .await?;
     // None: somebody pushed the same in this moment.
     let Some(id) = id else { return Err(tx.again()) };
-    store_contents(tx, new, id).await?;
-    event::change_usage(tx, new.registry, i64::from(first), 1, 0).await?;
+    change.repositories = i64::from(first);
+    (change.artifacts, change.living) = (1, 1);
+    change.image_bytes = store_contents(tx, new, id).await?.saturating_add(size);
     Ok(id)
 }
 
@@ -163,7 +171,8 @@ async fn is_first(tx: &mut Tx<'_>, repository: i64) -> Result<bool, DbError> {
     Ok(tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none())
 }
 
-async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<(), DbError> {
+/// Bytes of the blobs that it holds since.
+async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<i64, DbError> {
     let edges: Vec<(i64, &Edge, Vec<u8>)> =
         (0i64..).zip(&new.manifest.edges).map(|(position, edge)| (position, edge, edge.digest.to_stored())).collect();
     let edges: Vec<_> = edges
@@ -191,13 +200,15 @@ async fn store_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Resu
     let blobs: Vec<_> =
         new.blobs.iter().map(|blob| [Value::Int(id), Value::Int(new.repository), Value::Int(*blob)]).collect();
     let held = tx
-        .execute_each(
-            "INSERT INTO artifact_blob (artifact, repository, blob) VALUES ($1, $2, $3) ON CONFLICT (artifact, blob) DO NOTHING",
+        .query_each(
+            "INSERT INTO artifact_blob (artifact, repository, blob) VALUES ($1, $2, $3) ON CONFLICT (artifact, blob) DO NOTHING
+             RETURNING (SELECT b.size FROM blob b WHERE b.id = artifact_blob.blob)",
             &blobs,
+            |row| row.get::<i64>(0),
         )
         .await;
     // The collector may have taken a link after we had looked.
-    tx.again_if_gone(held).map(drop)
+    Ok(tx.again_if_gone(held)?.into_iter().flatten().sum())
 }
 
 async fn forget_contents(tx: &mut Tx<'_>, new: &NewArtifact<'_>, id: i64) -> Result<(), DbError> {
@@ -221,14 +232,22 @@ pub(crate) async fn let_go_of_blobs(
     for blob in &blobs {
         crate::blob::review_link(tx, repository, *blob, grace).await?;
     }
-    const LET_GO: &str = "DELETE FROM artifact_blob WHERE artifact = $1 RETURNING blob";
-    let let_go: BTreeSet<i64> =
-        tx.query_each(LET_GO, &artifacts, |row| row.get(0)).await?.into_iter().flatten().collect();
+    const LET_GO: &str = "DELETE FROM artifact_blob WHERE artifact = $1
+         RETURNING blob, (SELECT b.size FROM blob b WHERE b.id = artifact_blob.blob)";
+    let let_go = tx.query_each(LET_GO, &artifacts, |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))).await?;
+    let let_go: Vec<(i64, i64)> = let_go.into_iter().flatten().collect();
     // The collector may have given them one more after the look.
-    for blob in let_go.difference(&blobs) {
-        crate::blob::review_link(tx, repository, *blob, grace).await?;
+    let others: BTreeSet<i64> = let_go.iter().map(|(blob, _)| *blob).filter(|blob| !blobs.contains(blob)).collect();
+    for blob in others {
+        crate::blob::review_link(tx, repository, blob, grace).await?;
     }
-    Ok(())
+    let bytes: i64 = let_go.iter().map(|(_, size)| size).sum();
+    if bytes == 0 {
+        return Ok(());
+    }
+    const REGISTRY: &str = "SELECT registry FROM repository WHERE id = $1";
+    let registry = tx.query_one(REGISTRY, params![repository], |row| row.get::<i64>(0)).await?;
+    usage::add(tx, &Change { image_bytes: -bytes, ..Change::of(registry, repository) }).await
 }
 
 /// As [`find_living`], for many digests. They are locked in the order of the digests, whatever order they are given in.

@@ -2,7 +2,10 @@
 
 use roadstead_model::Digest;
 
-use crate::{Db, DbError, Tx, Value, event, params};
+use crate::{
+    Db, DbError, Tx, Value, params,
+    usage::{self, Change},
+};
 
 /// Where the bytes of a new blob are.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +84,11 @@ pub async fn link(tx: &mut Tx<'_>, registry: i64, repository: i64, found: Found,
                 params![repository, blob, false],
             )
             .await?;
-            hold_for_artifacts(tx, repository, blob).await?;
+            hold_for_artifacts(tx, registry, repository, blob).await?;
         }
         None => {
             insert_link(tx, registry, repository, found).await?;
-            hold_for_artifacts(tx, repository, blob).await?;
+            hold_for_artifacts(tx, registry, repository, blob).await?;
         }
     }
     Ok(())
@@ -111,19 +114,23 @@ async fn insert_link(tx: &mut Tx<'_>, registry: i64, repository: i64, found: Fou
             |row| row.get::<i64>(0),
         )
         .await;
-    if tx.again_if_gone(count)? == 1 {
-        let size = match found.made {
-            Some(size) => size,
-            None => tx.query_one("SELECT size FROM blob WHERE id = $1", params![blob], |row| row.get(0)).await?,
-        };
-        event::change_usage(tx, registry, 0, 0, size).await?;
-    }
-    Ok(())
+    let first = tx.again_if_gone(count)? == 1;
+    let size = match found.made {
+        Some(size) => size,
+        None => size_of(tx, blob).await?,
+    };
+    let change = Change { bytes: if first { size } else { 0 }, own_bytes: size, ..Change::of(registry, repository) };
+    usage::add(tx, &change).await
 }
 
 /// Artifacts that named the blob before it was here (a sparse index, BuildKit's cache) hold it from now on.
 /// How many began to.
-pub(crate) async fn hold_for_artifacts(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Result<u64, DbError> {
+pub(crate) async fn hold_for_artifacts(
+    tx: &mut Tx<'_>,
+    registry: i64,
+    repository: i64,
+    blob: i64,
+) -> Result<u64, DbError> {
     let held = tx
         .execute(
             "INSERT INTO artifact_blob (artifact, repository, blob)
@@ -133,7 +140,18 @@ pub(crate) async fn hold_for_artifacts(tx: &mut Tx<'_>, repository: i64, blob: i
         )
         .await;
     // An artifact may have been taken apart in this moment.
-    tx.again_if_gone(held)
+    let held = tx.again_if_gone(held)?;
+    if held > 0 {
+        let times = i64::try_from(held).unwrap_or(i64::MAX);
+        let image_bytes = size_of(tx, blob).await?.saturating_mul(times);
+        usage::add(tx, &Change { image_bytes, ..Change::of(registry, repository) }).await?;
+    }
+    Ok(held)
+}
+
+/// Bytes of a blob that a repository sees.
+pub(crate) async fn size_of(tx: &mut Tx<'_>, blob: i64) -> Result<i64, DbError> {
+    tx.query_one("SELECT size FROM blob WHERE id = $1", params![blob], |row| row.get(0)).await
 }
 
 /// Asks the collector to look at a link after `grace` microseconds, or later where it was put off until later.

@@ -1,7 +1,10 @@
 //! The collector's queues. Rows hold on to rows by foreign keys, so the collector deletes what review says is due, and a
 //! foreign-key error means "still held" (architecture.md 5).
 
-use crate::{Db, DbError, Tx, event, params};
+use crate::{
+    Db, DbError, Tx, params,
+    usage::{self, Change},
+};
 
 /// A review that is due.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +40,11 @@ pub async fn collect_link(tx: &mut Tx<'_>, review: &LinkReview) -> Result<(), Db
         return Ok(());
     }
     // An artifact that was pushed in the same moment as the blob it names may not hold it yet.
-    if crate::blob::hold_for_artifacts(tx, review.repository, review.blob).await? > 0 {
+    const REGISTRY: &str = "SELECT registry FROM repository WHERE id = $1";
+    let registry = tx.query_opt(REGISTRY, params![review.repository], |row| row.get::<i64>(0)).await?;
+    if let Some(registry) = registry
+        && crate::blob::hold_for_artifacts(tx, registry, review.repository, review.blob).await? > 0
+    {
         return strike_link(tx, review).await;
     }
     unlink(tx, review.repository, review.blob).await
@@ -67,9 +74,10 @@ pub(crate) async fn unlink(tx: &mut Tx<'_>, repository: i64, blob: i64) -> Resul
             params![registry, blob],
         )
         .await?;
+    let size = crate::blob::size_of(tx, blob).await?;
+    let bytes = if last == 1 { -size } else { 0 };
+    usage::add(tx, &Change { bytes, own_bytes: -size, ..Change::of(registry, repository) }).await?;
     if last == 1 {
-        let size = tx.query_one("SELECT size FROM blob WHERE id = $1", params![blob], |row| row.get::<i64>(0)).await?;
-        event::change_usage(tx, registry, 0, 0, -size).await?;
         tx.execute(
             "INSERT INTO blob_review (blob, due) VALUES ($1, {now}) ON CONFLICT (blob) DO UPDATE SET due = {now}",
             params![blob],

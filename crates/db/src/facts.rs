@@ -188,12 +188,18 @@ pub struct ManagementFacts {
     pub owner: String,
     /// Row of the project, if there is one of this name; of a registry its own.
     pub project: Option<i64>,
-    /// Row of the registry, if one of this name lives.
+    /// Row of the registry, if one of this name lives, or lies in the trash where that was asked for too.
     pub registry: Option<i64>,
 }
 
-/// The facts of who asks on a project (`registry` empty), on a registry (`project` empty), or alone.
-pub async fn of_management(db: &Db, who: Who, project: &str, registry: &str) -> Result<ManagementFacts, DbError> {
+/// The facts of who asks on a project (`registry` empty), on a registry (`project` empty; with `trash` also one in the trash), or alone.
+pub async fn of_management(
+    db: &Db,
+    who: Who,
+    project: &str,
+    registry: &str,
+    trash: bool,
+) -> Result<ManagementFacts, DbError> {
     let (key, person) = match who {
         Who::Key(key) => (Some(key), None),
         Who::Person(person) => (None, Some(person)),
@@ -205,7 +211,7 @@ pub async fn of_management(db: &Db, who: Who, project: &str, registry: &str) -> 
              COALESCE(p.disabled, b.disabled, TRUE), COALESCE(p.administrator, FALSE), mp.role, mr.role, p.id,
              COALESCE(p.name, bj.name || '/' || b.name, ''), j.id, g.id
              FROM (SELECT 1 AS one) AS o
-             LEFT JOIN registry g ON g.name = $3 AND g.deletion IS NULL
+             LEFT JOIN registry g ON g.name = $3 AND (g.deletion IS NULL OR CAST($5 AS BOOLEAN))
              LEFT JOIN project j ON j.name = $2 OR j.id = g.project
              LEFT JOIN access_key k ON k.id = $1
              LEFT JOIN person p ON p.id = COALESCE(k.person, $4)
@@ -213,7 +219,7 @@ pub async fn of_management(db: &Db, who: Who, project: &str, registry: &str) -> 
              LEFT JOIN project bj ON bj.id = b.project
              LEFT JOIN member mp ON mp.project = j.id AND mp.person = p.id AND mp.registry IS NULL
              LEFT JOIN member mr ON mr.registry = g.id AND mr.person = p.id",
-            params![key, project, registry, person],
+            params![key, project, registry, person, trash],
             |row| {
                 let has_key = row.get::<Option<i64>>(0)?.is_some();
                 let ended = has_key && row.get::<bool>(1)?;

@@ -44,7 +44,7 @@ pub const PROGRAM: i64 = match MIGRATIONS.last() {
 
 /// The oldest program that can work with a database at this program's schema: raise it together with a step that takes
 /// something away (one release after the last program that used it).
-pub const OLDEST_PROGRAM: i64 = 3;
+pub const OLDEST_PROGRAM: i64 = 4;
 
 /// What a program knows of schemas, and does with them; others than its two are for tests.
 #[derive(Clone, Copy)]

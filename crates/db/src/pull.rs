@@ -14,6 +14,8 @@ use crate::{
 /// A manifest that a reference led to.
 #[derive(Clone, Debug)]
 pub struct FoundManifest {
+    /// Row of the artifact that it is here.
+    pub artifact: i64,
     /// Its row; its body never changes.
     pub manifest: i64,
     /// Its digest, in the algorithm it was pushed with.
@@ -101,12 +103,11 @@ pub async fn manifest(
 
 fn found_manifest(row: &Row<'_>) -> Result<(Stored, Option<Arc<FoundManifest>>), DbError> {
     let facts = Stored::from_row(row)?;
-    if row.get::<Option<i64>>(WIDTH)?.is_none() {
-        return Ok((facts, None));
-    }
+    let Some(artifact) = row.get::<Option<i64>>(WIDTH)? else { return Ok((facts, None)) };
     let digest = Digest::from_stored(row.bytes(WIDTH + 2)?)
         .ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
     let found = FoundManifest {
+        artifact,
         manifest: row.get(WIDTH + 1)?,
         digest,
         quoted_digest: format!("\"{digest}\"").into(),

@@ -6,6 +6,7 @@ use crate::{
     Db, DbError, Row, Tx,
     audit::{self, By},
     event, params,
+    usage::Usage,
 };
 
 /// A registry as lists and `registry show` give it.
@@ -33,19 +34,8 @@ pub struct Registry {
     pub epoch: i64,
     /// In the trash until then (microseconds since 1970).
     pub trashed_until: Option<i64>,
-    /// Repositories, artifacts and stored bytes (each blob once), what lies in the trash included.
+    /// What it stores, what lies in the trash included.
     pub usage: Usage,
-}
-
-/// What a registry stores.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Repositories that have an artifact.
-    pub repositories: i64,
-    /// Artifacts.
-    pub artifacts: i64,
-    /// Bytes of its blobs, each counted once.
-    pub bytes: i64,
 }
 
 /// What a new registry is made with.
@@ -108,7 +98,9 @@ macro_rules! registry_sql {
             "SELECT g.id, g.name, p.name, b.name, g.kind, g.description, g.public_pull, g.public_endpoint, g.created, d.until, g.epoch,
              u.repositories + COALESCE((SELECT CAST(SUM(c.repositories) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.artifacts + COALESCE((SELECT CAST(SUM(c.artifacts) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
-             u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0)
+             u.tags + COALESCE((SELECT CAST(SUM(c.tags) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
+             u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
+             u.image_bytes + COALESCE((SELECT CAST(SUM(c.image_bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0)
              FROM registry g JOIN project p ON p.id = g.project JOIN bucket b ON b.id = g.bucket
              JOIN usage u ON u.registry = g.id LEFT JOIN deletion d ON d.id = g.deletion ",
             $rest
@@ -129,7 +121,7 @@ fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
         created: row.get(8)?,
         trashed_until: row.get(9)?,
         epoch: row.get(10)?,
-        usage: Usage { repositories: row.get(11)?, artifacts: row.get(12)?, bytes: row.get(13)? },
+        usage: Usage::from_row(row, 11)?,
     })
 }
 

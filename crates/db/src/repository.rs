@@ -13,12 +13,17 @@ pub async fn find_or_make(tx: &mut Tx<'_>, registry: i64, name: &str) -> Result<
     if let Some(id) = find(tx, registry, name).await? {
         return Ok(Some(id));
     }
-    tx.execute(
-        "INSERT INTO repository (registry, name, mutable_tags, created) VALUES ($1, $2, $3, {now})
-         ON CONFLICT (registry, name) WHERE deletion IS NULL DO NOTHING",
-        params![registry, name, true],
-    )
-    .await?;
+    let made = tx
+        .query_opt(
+            "INSERT INTO repository (registry, name, mutable_tags, created) VALUES ($1, $2, $3, {now})
+             ON CONFLICT (registry, name) WHERE deletion IS NULL DO NOTHING RETURNING id",
+            params![registry, name, true],
+            |row| row.get::<i64>(0),
+        )
+        .await?;
+    if let Some(made) = made {
+        crate::figures::insert(tx, made, name).await?;
+    }
     // Another transaction may have made it, and a third may have taken it away again: then everything is tried anew.
     match find(tx, registry, name).await? {
         Some(id) => Ok(Some(id)),
@@ -115,11 +120,13 @@ pub async fn list(db: &Db, registry: &str, last: &str, limit: i64) -> Result<Vec
     .await
 }
 
-/// Takes away a repository that holds nothing and has no history, unless it was made within `grace` microseconds.
+/// Takes away a repository that holds nothing, has no history and no words or settings of its own, unless it was made within `grace`
+/// microseconds.
 pub async fn reap(tx: &mut Tx<'_>, id: i64, grace: i64) -> Result<bool, DbError> {
     let reaped = tx
         .execute(
             "DELETE FROM repository WHERE id = $1 AND created < {now} - $2
+             AND mutable_tags AND description = '' AND full_description = ''
              AND NOT EXISTS (SELECT 1 FROM artifact x WHERE x.repository = $1)
              AND NOT EXISTS (SELECT 1 FROM upload x WHERE x.repository = $1)
              AND NOT EXISTS (SELECT 1 FROM repository_blob x WHERE x.repository = $1)
@@ -128,5 +135,63 @@ pub async fn reap(tx: &mut Tx<'_>, id: i64, grace: i64) -> Result<bool, DbError>
         )
         .await;
     // Something may have begun to use it between the look and the delete.
-    tx.again_if_gone(reaped).map(|rows| rows == 1)
+    let reaped = tx.again_if_gone(reaped)? == 1;
+    if reaped {
+        crate::figures::forget(tx, id).await?;
+    }
+    Ok(reaped)
+}
+
+/// What people say of a repository, and how it is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A few words.
+    pub description: String,
+    /// As many as it takes, in Markdown.
+    pub full_description: String,
+    /// Whether a tag that exists can be pushed over.
+    pub mutable_tags: bool,
+}
+
+/// A living repository in a living registry, for this transaction alone, so that pushes are over: its epoch and settings.
+pub async fn lock_settings(tx: &mut Tx<'_>, id: i64) -> Result<Option<(i64, Settings)>, DbError> {
+    let Some(_) = lock(tx, id).await? else { return Ok(None) };
+    tx.query_opt(
+        "SELECT epoch, description, full_description, mutable_tags FROM repository WHERE id = $1",
+        params![id],
+        |row| {
+            let settings =
+                Settings { description: row.get(1)?, full_description: row.get(2)?, mutable_tags: row.get(3)? };
+            Ok((row.get(0)?, settings))
+        },
+    )
+    .await
+}
+
+/// Writes the settings of a repository that is locked.
+pub async fn update(tx: &mut Tx<'_>, id: i64, settings: &Settings) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE repository SET description = $2, full_description = $3, mutable_tags = $4, epoch = epoch + 1 WHERE id = $1",
+        params![id, &settings.description, &settings.full_description, settings.mutable_tags],
+    )
+    .await
+    .map(drop)
+}
+
+/// As [`hold`], for this transaction alone: row of the registry, name, epoch.
+pub async fn lock(tx: &mut Tx<'_>, id: i64) -> Result<Option<(i64, String, i64)>, DbError> {
+    let registry =
+        tx.query_opt("SELECT registry FROM repository WHERE id = $1", params![id], |row| row.get::<i64>(0)).await?;
+    let Some(registry) = registry else { return Ok(None) };
+    if crate::registry::hold(tx, registry).await?.is_none() {
+        return Ok(None);
+    }
+    const LOCK: &str = "SELECT name, epoch FROM repository WHERE id = $1 AND deletion IS NULL {for_update}";
+    tx.query_opt(LOCK, params![id], |row| Ok((registry, row.get(0)?, row.get(1)?))).await
+}
+
+/// Puts a repository that is locked into the trash, with all that is in it.
+pub async fn put(tx: &mut Tx<'_>, id: i64, deletion: i64) -> Result<(), DbError> {
+    tx.execute("UPDATE repository SET deletion = $2 WHERE id = $1", params![id, deletion]).await?;
+    crate::figures::set_listed(tx, id, None).await
 }

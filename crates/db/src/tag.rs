@@ -4,16 +4,39 @@ use roadstead_model::Digest;
 
 use crate::{Db, DbError, Tx, params};
 
+/// What became of a tag that was to lead to an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// There was none.
+    Made,
+    /// It led somewhere else.
+    Moved(Digest),
+    /// It led there already.
+    Same,
+    /// It leads somewhere else, and can't be moved.
+    Refused,
+}
+
+/// Who sets a tag, and why, as its history says.
+#[derive(Clone, Copy, Debug)]
+pub struct Because<'a> {
+    /// `push`, `create` (by hand) or `restore`.
+    pub why: &'static str,
+    /// Who does it.
+    pub by: &'a str,
+}
+
 /// Points a tag to an artifact. Mutability is enforced in the statement that moves it: `mutable` false lets only a new tag
-/// (or one that points there already) through. False: refused.
+/// (or one that points there already) through.
 pub async fn set(
     tx: &mut Tx<'_>,
     repository: i64,
     name: &str,
     to: (i64, &Digest),
-    by: &str,
+    because: Because<'_>,
     mutable: bool,
-) -> Result<bool, DbError> {
+) -> Result<Set, DbError> {
+    let Because { why, by } = because;
     let (artifact, digest) = to;
     // Locked, so that two pushes of one tag come one after the other and each writes into history what it replaced.
     let before = tx
@@ -35,8 +58,8 @@ pub async fn set(
         if made == 0 {
             return Err(tx.again());
         }
-        record_change(tx, repository, name, None, Some(digest), "push", by, None).await?;
-        return Ok(true);
+        record_change(tx, repository, name, None, Some(digest), why, by, None).await?;
+        return Ok(Set::Made);
     }
     let replaced = if before == Some(artifact) { None } else { digest_of(tx, repository, name).await? };
     let moved = tx
@@ -47,12 +70,11 @@ pub async fn set(
         )
         .await?;
     if moved == 0 {
-        return Ok(false);
+        return Ok(Set::Refused);
     }
-    if replaced.is_some() {
-        record_change(tx, repository, name, replaced.as_ref(), Some(digest), "push", by, None).await?;
-    }
-    Ok(true)
+    let Some(replaced) = replaced else { return Ok(Set::Same) };
+    record_change(tx, repository, name, Some(&replaced), Some(digest), why, by, None).await?;
+    Ok(Set::Moved(replaced))
 }
 
 async fn digest_of(tx: &mut Tx<'_>, repository: i64, name: &str) -> Result<Option<Digest>, DbError> {
@@ -95,8 +117,14 @@ async fn record_change(
     .map(drop)
 }
 
-/// Takes a tag away into the trash. False: there is none.
-pub async fn delete(tx: &mut Tx<'_>, repository: i64, name: &str, by: &str, deletion: i64) -> Result<bool, DbError> {
+/// Takes a tag away into the trash; where it led. `None`: there is none.
+pub async fn delete(
+    tx: &mut Tx<'_>,
+    repository: i64,
+    name: &str,
+    by: &str,
+    deletion: i64,
+) -> Result<Option<Digest>, DbError> {
     let gone = tx
         .query_opt(
             "DELETE FROM tag WHERE repository = $1 AND name = $2 RETURNING artifact",
@@ -104,7 +132,7 @@ pub async fn delete(tx: &mut Tx<'_>, repository: i64, name: &str, by: &str, dele
             |row| row.get::<i64>(0),
         )
         .await?;
-    let Some(artifact) = gone else { return Ok(false) };
+    let Some(artifact) = gone else { return Ok(None) };
     // Of the row that went: a look before may have seen what a push has replaced meanwhile.
     let before = tx
         .query_opt(
@@ -114,8 +142,9 @@ pub async fn delete(tx: &mut Tx<'_>, repository: i64, name: &str, by: &str, dele
         )
         .await?
         .and_then(|stored| Digest::from_stored(&stored));
-    record_change(tx, repository, name, before.as_ref(), None, "delete", by, Some(deletion)).await?;
-    Ok(true)
+    let before = before.ok_or_else(|| DbError::Internal("a stored digest can't be read".to_owned()))?;
+    record_change(tx, repository, name, Some(&before), None, "delete", by, Some(deletion)).await?;
+    Ok(Some(before))
 }
 
 /// Takes all tags of an artifact away; their names.

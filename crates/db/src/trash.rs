@@ -5,7 +5,10 @@
 
 use roadstead_model::Digest;
 
-use crate::{Db, DbError, Row, Tx, event, params};
+use crate::{
+    Db, DbError, Row, Tx, figures, params,
+    usage::{self, Change},
+};
 
 /// Opens an act of deleting that can be taken back for `life` microseconds.
 pub async fn begin(
@@ -47,17 +50,28 @@ pub struct Step {
     pub digest: Digest,
 }
 
-/// Takes the next step; of one deletion, if given: then one that somebody else is at is waited for.
+/// Takes the next step; of one deletion, if given: then one that somebody else is at is waited for. The deletion is locked before the step:
+/// a restore has it for itself, and then takes all its steps away.
 pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<Step>, DbError> {
-    let row = |row: &Row<'_>| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?));
     let taken = match deletion {
         Some(deletion) => {
-            const ITS_NEXT: &str = "SELECT artifact, deletion FROM deletion_step WHERE deletion = $1 ORDER BY artifact LIMIT 1 {for_update}";
-            tx.query_opt(ITS_NEXT, params![deletion], row).await?
+            const ITS_NEXT: &str =
+                "SELECT artifact FROM deletion_step WHERE deletion = $1 ORDER BY artifact LIMIT 1 {for_update}";
+            if !hold(tx, deletion).await? {
+                return Ok(None);
+            }
+            let next = tx.query_opt(ITS_NEXT, params![deletion], |row| row.get::<i64>(0)).await?;
+            next.map(|artifact| (artifact, deletion))
         }
         None => {
-            const NEXT: &str = "SELECT artifact, deletion FROM deletion_step ORDER BY artifact LIMIT 1 {skip_locked}";
-            tx.query_opt(NEXT, params![], row).await?
+            const NEXT: &str = "SELECT artifact, deletion FROM deletion_step ORDER BY artifact LIMIT 1";
+            const FREE: &str = "SELECT artifact FROM deletion_step WHERE artifact = $1 AND deletion = $2 {skip_locked}";
+            let row = |row: &Row<'_>| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?));
+            let Some((artifact, deletion)) = tx.query_opt(NEXT, params![], row).await? else { return Ok(None) };
+            if !hold(tx, deletion).await? {
+                return Ok(None);
+            }
+            tx.query_opt(FREE, params![artifact, deletion], |_| Ok((artifact, deletion))).await?
         }
     };
     let Some((artifact, deletion)) = taken else { return Ok(None) };
@@ -73,6 +87,12 @@ pub async fn take_step(tx: &mut Tx<'_>, deletion: Option<i64>) -> Result<Option<
         },
     )
     .await
+}
+
+/// Holds a deletion against being restored. False: it was, or is gone.
+async fn hold(tx: &mut Tx<'_>, deletion: i64) -> Result<bool, DbError> {
+    const HOLD: &str = "SELECT id FROM deletion WHERE id = $1 {for_key_share}";
+    Ok(tx.query_opt(HOLD, params![deletion], |_| Ok(())).await?.is_some())
 }
 
 /// Whether something is still to follow into a deletion: a step that somebody else had may have left others.
@@ -205,7 +225,9 @@ async fn empty_repository(tx: &mut Tx<'_>, repository: i64, limit: i64, grace: i
         return Ok(());
     }
     tx.execute("DELETE FROM tag_change WHERE repository = $1", params![repository]).await?;
-    tx.execute("DELETE FROM repository WHERE id = $1", params![repository]).await.map(drop)
+    tx.execute("DELETE FROM pull_day WHERE repository = $1", params![repository]).await?;
+    tx.execute("DELETE FROM repository WHERE id = $1", params![repository]).await?;
+    figures::forget(tx, repository).await
 }
 
 /// Removes artifacts of one repository for good, in the order of their manifests, which stay locked: repositories that are purged at
@@ -224,13 +246,16 @@ async fn take_all_apart(tx: &mut Tx<'_>, repository: i64, artifacts: &[i64], gra
     if present.iter().all(|id| artifacts.contains(id)) {
         tx.query_opt("SELECT id FROM repository WHERE id = $1 {for_update}", params![repository], |_| Ok(())).await?;
     }
-    // All reviews and then all manifests: a push has a review before it waits for a manifest.
+    // One that a restore has moved to another repository meanwhile is found there the next time.
+    const HERE: &str = "SELECT id FROM artifact WHERE id = $1 AND repository = $2 {for_update}";
+    let mut here = Vec::new();
     for artifact in artifacts {
-        tx.query_opt("SELECT id FROM artifact WHERE id = $1 {for_update}", params![artifact], |_| Ok(())).await?;
+        here.extend(tx.query_opt(HERE, params![artifact, repository], |row| row.get::<i64>(0)).await?);
     }
-    crate::artifact::let_go_of_blobs(tx, repository, artifacts, grace).await?;
-    for artifact in artifacts {
-        take_apart(tx, *artifact).await?;
+    // All reviews and then all manifests: a push has a review before it waits for a manifest.
+    crate::artifact::let_go_of_blobs(tx, repository, &here, grace).await?;
+    for artifact in here {
+        take_apart(tx, artifact).await?;
     }
     Ok(())
 }
@@ -239,16 +264,24 @@ async fn take_all_apart(tx: &mut Tx<'_>, repository: i64, artifacts: &[i64], gra
 async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
     let row = tx
         .query_opt(
-            "SELECT a.repository, a.manifest, r.registry FROM artifact a JOIN repository r ON r.id = a.repository WHERE a.id = $1",
+            "SELECT a.repository, a.manifest, r.registry, a.size, a.deletion IS NULL FROM artifact a JOIN repository r ON r.id = a.repository
+             WHERE a.id = $1",
             params![artifact],
-            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?)),
+            |row| {
+                let change = Change::of(row.get(2)?, row.get(0)?);
+                let (size, living) = (row.get::<i64>(3)?, row.get::<bool>(4)?);
+                let gone = Change { artifacts: -1, living: -i64::from(living), image_bytes: -size, ..change };
+                Ok((row.get::<i64>(1)?, gone))
+            },
         )
         .await?;
-    let Some((repository, manifest, registry)) = row else { return Ok(()) };
+    let Some((manifest, mut change)) = row else { return Ok(()) };
+    let tags = tx.execute("DELETE FROM tag WHERE artifact = $1", params![artifact]).await?;
+    change.tags = -i64::try_from(tags).unwrap_or(0);
     for table in [
         "DELETE FROM artifact_edge WHERE artifact = $1",
         "DELETE FROM deletion_step WHERE artifact = $1",
-        "DELETE FROM tag WHERE artifact = $1",
+        "DELETE FROM artifact_pull WHERE artifact = $1",
         "DELETE FROM artifact WHERE id = $1",
     ] {
         tx.execute(table, params![artifact]).await?;
@@ -264,6 +297,7 @@ async fn take_apart(tx: &mut Tx<'_>, artifact: i64) -> Result<(), DbError> {
     // Somebody may have pushed these bytes in this moment.
     tx.again_if_gone(orphan)?;
     const ANY: &str = "SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1";
-    let last = tx.query_opt(ANY, params![repository], |_| Ok(())).await?.is_none();
-    event::change_usage(tx, registry, -i64::from(last), -1, 0).await
+    let last = tx.query_opt(ANY, params![change.repository], |_| Ok(())).await?.is_none();
+    change.repositories = -i64::from(last);
+    usage::add(tx, &change).await
 }

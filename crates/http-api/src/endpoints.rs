@@ -1,5 +1,6 @@
 //! One file a resource, and the one list of all endpoints.
 
+mod artifacts;
 mod audit;
 mod buckets;
 mod keys;
@@ -9,24 +10,30 @@ mod openapi;
 mod people;
 mod projects;
 mod registries;
+mod repositories;
 mod robots;
 mod session;
+mod tags;
+mod trash;
+mod usage;
 
 use std::str::FromStr;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use roadstead_access::{ManageError, Right};
-use roadstead_model::NameError;
-use roadstead_registry::RegistryError;
+use roadstead_access::{ManageError, Right, Subject};
+use roadstead_model::{Digest, NameError, Place};
+use roadstead_registry::{Image, RegistryError};
 use serde::Serialize;
 use utoipa_axum::routes;
 
 use crate::{
     body::Json,
+    caller::{Allowed, Caller},
     endpoint::Endpoints,
     problem::Problem,
     rights::Row,
+    service::Api,
     version::{Conditions, Versioned},
 };
 
@@ -38,6 +45,12 @@ pub fn all() -> Endpoints {
         Row::Right(Right::ChangeRegistries),
         Row::Right(Right::Members),
         Row::Right(Right::System),
+    );
+    let (see_images, change_images, push, collect) = (
+        Row::Right(Right::SeeImages),
+        Row::Right(Right::ChangeImages),
+        Row::Right(Right::Push),
+        Row::Right(Right::Collect),
     );
     Endpoints::new()
         .with(Row::Open, routes!(openapi::get_openapi))
@@ -68,6 +81,24 @@ pub fn all() -> Endpoints {
         .with(see, routes!(registries::list_registries))
         .with(see, routes!(registries::get_registry))
         .with(change, routes!(registries::put_registry, registries::patch_registry, registries::delete_registry))
+        .with(see_images, routes!(repositories::list_repositories))
+        .with(see_images, routes!(repositories::get_repository))
+        .with(change_images, routes!(repositories::patch_repository, repositories::delete_repository))
+        .with(see_images, routes!(artifacts::list_artifacts))
+        .with(see_images, routes!(artifacts::get_artifact))
+        .with(change_images, routes!(artifacts::delete_artifact))
+        .with(see_images, routes!(artifacts::list_referrers))
+        .with(see_images, routes!(tags::list_tags))
+        .with(see_images, routes!(tags::get_tag))
+        .with(push, routes!(tags::put_tag))
+        .with(change_images, routes!(tags::delete_tag))
+        .with(see_images, routes!(tags::list_tag_history))
+        .with(see, routes!(trash::list_trash))
+        .with(collect, routes!(trash::empty_trash))
+        .with(collect, routes!(trash::delete_trash_entry))
+        .with(change_images, routes!(trash::restore_trash))
+        .with(change, routes!(trash::restore_registry))
+        .with(see, routes!(usage::get_project_usage))
         .with(Row::Right(Right::Audit), routes!(audit::list_audit))
 }
 
@@ -77,6 +108,35 @@ pub fn all() -> Endpoints {
 /// 422 in the words of its kind.
 fn named<T: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: NameError| Problem::field(field, error.to_string()))
+}
+
+/// The repository in a path, for somebody who may do with it what was asked.
+///
+/// # Errors
+/// Of the rights; 400 for what can't be a name, 404 for what is not there.
+async fn image(api: &Api, caller: &Caller, registry: &str, repository: &str) -> Result<(Allowed, Image), Problem> {
+    let allowed = caller.allow(api, Subject::Registry(registry)).await?;
+    let place = Place { registry: named("registry", registry)?, repository: named("repository", repository)? };
+    Ok((allowed, api.core().image(place).await?))
+}
+
+/// The digest in a path or body.
+///
+/// # Errors
+/// 400.
+fn digest(text: &str) -> Result<Digest, Problem> {
+    text.parse().map_err(|_| Problem::field("digest", "is a digest, such as `sha256:` and 64 hexadecimal digits"))
+}
+
+/// What is searched for.
+///
+/// # Errors
+/// 400.
+fn searched(text: &str) -> Result<&str, Problem> {
+    if text.len() > 255 || text.contains('\0') {
+        return Err(Problem::field("search", "has at most 255 bytes, and no NUL"));
+    }
+    Ok(text)
 }
 
 /// 201 with what was made.

@@ -6,6 +6,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, Uri, header, request::Parts};
+use roadstead_db::figures::Looked;
 use serde::{Deserialize, Serialize};
 use utoipa::{
     IntoParams, ToSchema,
@@ -56,6 +57,11 @@ impl Paging {
         self.limit + 1
     }
 
+    /// The same, as the database counts.
+    pub fn rows(&self) -> i64 {
+        i64::try_from(self.fetch()).unwrap_or(i64::MAX)
+    }
+
     /// The key behind which the page begins; the beginning of the list without one.
     pub fn after(&self) -> Option<&str> {
         self.after.as_deref()
@@ -68,6 +74,41 @@ impl Paging {
         let next = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
         let link = next.as_deref().map(|next| self.link(next));
         Page { items: rows, next, link }
+    }
+
+    /// As [`Self::page`], of rows that were looked at, of which the last may be one that is not meant: then there may be others behind it.
+    pub fn looked<T>(&self, mut rows: Vec<Looked<T>>, key: impl Fn(&(i64, String)) -> String) -> Page<T> {
+        let more = rows.len() > self.limit || rows.last().is_some_and(|last| last.found.is_none());
+        rows.truncate(self.limit);
+        let next = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(&last.key)));
+        let link = next.as_deref().map(|next| self.link(next));
+        Page { items: rows.into_iter().filter_map(|row| row.found).collect(), next, link }
+    }
+
+    /// The row behind which the page begins, where rows are the keys.
+    ///
+    /// # Errors
+    /// 400 for an `after` of another list.
+    pub fn row(&self) -> Result<Option<i64>, Problem> {
+        self.after().map(str::parse).transpose().map_err(|_| Self::foreign())
+    }
+
+    /// The number and the name behind which the page begins, where both are the key and `list` says of which list.
+    ///
+    /// # Errors
+    /// 400 for an `after` of another list.
+    pub fn sorted(&self, list: &str) -> Result<Option<(i64, String)>, Problem> {
+        let Some(after) = self.after() else { return Ok(None) };
+        let rest = after.strip_prefix(list).and_then(|rest| rest.strip_prefix(':'));
+        let (number, name) = rest.and_then(|rest| rest.split_once(':')).ok_or_else(Self::foreign)?;
+        Ok(Some((number.parse().map_err(|_| Self::foreign())?, name.to_owned())))
+    }
+
+    pub(crate) fn foreign() -> Problem {
+        Problem::field(
+            "after",
+            "is not one of this list: take `next` of the page before as it is, with the same `sort`",
+        )
     }
 
     /// The same address with another `after`; relative, so that it stays on the host that the client used.
@@ -110,6 +151,17 @@ impl<T> Page<T> {
     /// The same page with something else made of its entries.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(make).collect(), next: self.next, link: self.link }
+    }
+}
+
+impl<T> Page<T> {
+    /// As [`Self::map`], where something may go wrong.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn try_map<U>(self, make: impl FnMut(T) -> Result<U, Problem>) -> Result<Page<U>, Problem> {
+        let items = self.items.into_iter().map(make).collect::<Result<_, _>>()?;
+        Ok(Page { items, next: self.next, link: self.link })
     }
 }
 
@@ -164,6 +216,21 @@ mod tests {
     async fn a_page_that_is_just_full_is_the_last() {
         let page = paging("/x?limit=2").await.expect("right").page(vec![1, 2], ToString::to_string);
         assert_eq!((page.items, page.next), (vec![1, 2], None));
+    }
+
+    #[tokio::test]
+    async fn a_page_that_found_little_has_others_behind_it() {
+        let looked = |key: i64, found| Looked { key: (key, "n".to_owned()), found };
+        let key = |(number, name): &(i64, String)| format!("x:{number}:{name}");
+        let paging = paging("/x?limit=2").await.expect("right");
+        let page = paging.looked(vec![looked(1, Some(1)), looked(9, None)], key);
+        assert_eq!((page.items, page.next), (vec![1], Some(URL_SAFE_NO_PAD.encode("x:9:n"))));
+        let page = paging.looked(vec![looked(1, Some(1)), looked(2, Some(2)), looked(9, None)], key);
+        assert_eq!((page.items, page.next), (vec![1, 2], Some(URL_SAFE_NO_PAD.encode("x:2:n"))));
+        assert_eq!(paging.looked(vec![looked(1, Some(1))], key).next, None);
+        let next = self::paging(&format!("/x?after={}", URL_SAFE_NO_PAD.encode("-size:7:a/b"))).await.expect("right");
+        assert_eq!(next.sorted("-size").expect("of this list"), Some((7, "a/b".to_owned())));
+        assert!(next.sorted("size").is_err() && next.row().is_err());
     }
 
     #[tokio::test]

@@ -71,6 +71,17 @@ impl Conditions {
         Err(Problem::new(Code::Stale, words))
     }
 
+    /// For operations on what has no entity tag: whether it has to be new.
+    ///
+    /// # Errors
+    /// 400 for an `If-Match`.
+    pub fn without_tag(&self) -> Result<bool, Problem> {
+        match self.matches {
+            None => Ok(self.none),
+            Some(_) => Err(Problem::field("If-Match", "this has no `ETag`: leave the header out")),
+        }
+    }
+
     /// For operations that make something.
     ///
     /// # Errors

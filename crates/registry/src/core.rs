@@ -20,7 +20,7 @@ use roadstead_db::{
 use roadstead_model::Place;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Buckets, Error, Result, TicketKey, buckets::Known};
+use crate::{Buckets, Error, Result, TicketKey, buckets::Known, pulls::Pulls};
 
 /// Settings of the core; times in microseconds.
 #[derive(Clone, Debug)]
@@ -84,6 +84,8 @@ struct Inner {
     writers: Mutex<HashMap<String, Writing>>,
     /// Numbers the requests that write, so that it is known which is newer.
     requests: AtomicU64,
+    /// Pulls that are not in the database yet.
+    pulls: Pulls,
 }
 
 /// The row whose bytes lie in the database.
@@ -121,6 +123,7 @@ impl Core {
             bodies,
             writers: Mutex::default(),
             requests: AtomicU64::new(0),
+            pulls: Pulls::default(),
         })))
     }
 
@@ -191,6 +194,10 @@ impl Core {
 
     pub(crate) fn bodies(&self) -> &moka::sync::Cache<BodyOf, Bytes, RandomState> {
         &self.0.bodies
+    }
+
+    pub(crate) fn pulls(&self) -> &Pulls {
+        &self.0.pulls
     }
 
     pub(crate) fn writers(&self) -> MutexGuard<'_, HashMap<String, Writing>> {

@@ -3,14 +3,20 @@
 use std::collections::BTreeSet;
 
 use roadstead_db::{
-    DbError, Tx, artifact, blob, event,
+    DbError, Tx, artifact,
+    audit::{self, By},
+    blob, event,
     repository::{self, Held},
     tag,
     trash::{self, Step},
+    usage::{self, Change},
 };
 use roadstead_model::{Digest, Reference, manifest::Role};
 
 use crate::{Core, Error, Gate, Result};
+
+/// So many of the tags of an artifact that is deleted the audit log names.
+const TAGS_TOLD: usize = 20;
 
 /// Steps of one deletion that a request takes itself; a larger tree is finished in the background.
 const STEPS_IN_REQUEST: usize = 256;
@@ -19,9 +25,19 @@ impl Core {
     /// Deletes a manifest by digest, with its tags, and with the children and referrers that nothing else holds
     /// (product.md 7); or a tag alone.
     pub async fn delete_manifest(&self, gate: &Gate, reference: &Reference, by: &str) -> Result<()> {
-        let repository = gate.repository()?;
+        self.delete_reference(gate.repository()?, reference, by, None).await
+    }
+
+    /// As [`Self::delete_manifest`]; with a line in the audit log about `audited`.
+    pub(crate) async fn delete_reference(
+        &self,
+        repository: i64,
+        reference: &Reference,
+        by: &str,
+        audited: Option<(By, String)>,
+    ) -> Result<()> {
         let life = self.options().trash_life;
-        let delete = Delete { repository, reference: reference.clone(), by: by.to_owned(), life };
+        let delete = Delete { repository, reference: reference.clone(), by: by.to_owned(), life, audited };
         let deletion = self.db().write(delete, |tx, delete| Box::pin(delete.run(tx))).await?;
         for _ in 0..STEPS_IN_REQUEST {
             if !self.follow(Some(deletion), by).await? {
@@ -56,6 +72,8 @@ struct Delete {
     reference: Reference,
     by: String,
     life: i64,
+    /// Who it is in the audit log, and what was deleted there.
+    audited: Option<(By, String)>,
 }
 
 impl Delete {
@@ -65,10 +83,11 @@ impl Delete {
         match &self.reference {
             Reference::Tag(name) => {
                 let deletion = self.begin(tx, "tag", &held).await?;
-                if !tag::delete(tx, self.repository, name.as_str(), &self.by, deletion).await? {
-                    return Err(Error::ManifestUnknown(name.to_string()));
-                }
-                self.record(tx, "tag.delete", &held).await?;
+                let gone = tag::delete(tx, self.repository, name.as_str(), &self.by, deletion).await?;
+                let digest = gone.ok_or_else(|| Error::ManifestUnknown(name.to_string()))?;
+                let change = Change { tags: -1, changed: true, ..Change::of(held.registry, self.repository) };
+                usage::add(tx, &change).await?;
+                self.record(tx, "tag.delete", &held, &serde_json::json!({ "digest": digest.to_string() })).await?;
                 Ok(deletion)
             }
             Reference::Digest(digest) => {
@@ -76,19 +95,27 @@ impl Delete {
                 let artifact = artifact.ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
                 let deletion = self.begin(tx, "artifact", &held).await?;
                 trash::put_artifact(tx, artifact, deletion).await?;
-                tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by, deletion).await?;
-                self.record(tx, "artifact.delete", &held).await?;
+                let tags = tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by, deletion).await?;
+                let fewer = i64::try_from(tags.len()).unwrap_or(i64::MAX);
+                let change = Change::of(held.registry, self.repository);
+                usage::add(tx, &Change { living: -1, tags: -fewer, changed: true, ..change }).await?;
+                let some: Vec<&String> = tags.iter().take(TAGS_TOLD).collect();
+                self.record(tx, "artifact.delete", &held, &serde_json::json!({ "tags": some })).await?;
                 Ok(deletion)
             }
         }
     }
 
     async fn begin(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<i64> {
-        let subject = format!("{}@{}", held.name, self.reference);
+        let joint = if matches!(self.reference, Reference::Tag(_)) { ':' } else { '@' };
+        let subject = format!("{}{joint}{}", held.name, self.reference);
         Ok(trash::begin(tx, kind, held.registry, Some(self.repository), &subject, &self.by, self.life).await?)
     }
 
-    async fn record(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<()> {
+    async fn record(&self, tx: &mut Tx<'_>, kind: &str, held: &Held, before: &serde_json::Value) -> Result<()> {
+        if let Some((by, object)) = &self.audited {
+            audit::record(tx, by, kind, object, Some(&before.to_string()), None).await?;
+        }
         let body = serde_json::json!({ "by": self.by }).to_string();
         Ok(event::record(tx, kind, held.registry, Some(&held.name), &self.reference.to_string(), &body).await?)
     }
@@ -131,6 +158,7 @@ async fn follow_one(
         return Ok(());
     }
     trash::put_artifact(tx, artifact, step.deletion).await?;
+    usage::add(tx, &Change { living: -1, changed: true, ..Change::of(held.registry, step.repository) }).await?;
     let body = serde_json::json!({ "by": by, "with": step.digest.to_string() }).to_string();
     event::record(tx, "artifact.delete", held.registry, Some(&held.name), &digest.to_string(), &body).await
 }

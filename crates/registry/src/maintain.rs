@@ -9,9 +9,10 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_db::{
     DbError, Tx, audit, blob,
     collect::{self, LinkReview},
-    event, repository, tag,
+    event, pulls, repository, tag,
     trash::{self, Purge},
     upload::{self, Idle, Purpose},
+    usage,
 };
 
 use crate::{Core, Error, Result, upload::OVER_LIFE};
@@ -185,7 +186,7 @@ impl Core {
         // that there is rest between two rounds while pushes come one by one.
         let (mut folded, batch) = (0, BATCH.unsigned_abs() as usize);
         for _ in 0..FOLDS {
-            let now = self.db().write((), |tx, ()| Box::pin(event::fold_usage(tx, BATCH))).await?;
+            let now = self.db().write((), |tx, ()| Box::pin(usage::fold(tx, BATCH))).await?;
             if now < batch {
                 break;
             }
@@ -222,8 +223,9 @@ async fn forget_and_reap(tx: &mut Tx<'_>, uploads: &[Idle], grace: i64) -> std::
 
 /// Repositories of which nothing but history was left go with it.
 async fn drop_history(tx: &mut Tx<'_>, life: i64, grace: i64) -> std::result::Result<usize, DbError> {
+    let days = pulls::drop_old(tx, life, BATCH).await?;
     let repositories = tag::drop_old(tx, life, BATCH).await?;
-    let dropped = repositories.len();
+    let dropped = repositories.len() + usize::try_from(days).unwrap_or(0);
     for row in repositories.into_iter().collect::<BTreeSet<_>>() {
         repository::reap(tx, row, grace).await?;
     }

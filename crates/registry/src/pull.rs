@@ -31,6 +31,10 @@ impl Manifest {
     pub fn size(&self) -> u64 {
         self.0.size
     }
+
+    pub(crate) fn artifact(&self) -> i64 {
+        self.0.artifact
+    }
 }
 
 /// A blob that is visible in the repository that was asked.

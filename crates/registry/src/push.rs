@@ -6,7 +6,8 @@ use roadstead_db::{
     artifact::{self, NewArtifact},
     blob, event,
     repository::{self, Held},
-    tag,
+    tag::{self, Because, Set},
+    usage,
 };
 use roadstead_model::{
     Algorithm, Digest, Place, Tag,
@@ -108,18 +109,22 @@ impl Push {
             by: &self.push.by,
             grace: self.grace,
         };
-        let artifact = artifact::store(tx, &new).await?;
+        let (artifact, mut change) = artifact::store(tx, &new).await?;
         // In the order of their names: two pushes of the same tags would wait for each other's in another one.
         let mut in_order: Vec<&Tag> = self.push.tags.iter().collect();
         in_order.sort();
         in_order.dedup();
         for tag in in_order {
-            let mutable = held.mutable_tags || carries_signatures(tag);
+            let mutable = can_be_moved(tag.as_str(), held.mutable_tags);
             let to = (artifact, &self.digest);
-            if !tag::set(tx, id, tag.as_str(), to, &self.push.by, mutable).await? {
-                return Err(Error::TagImmutable(tag.to_string()));
+            let because = Because { why: "push", by: &self.push.by };
+            match tag::set(tx, id, tag.as_str(), to, because, mutable).await? {
+                Set::Refused => return Err(Error::TagImmutable(tag.to_string())),
+                Set::Made => change.tags += 1,
+                Set::Moved(_) | Set::Same => {}
             }
         }
+        usage::add(tx, &change).await?;
         let tags: Vec<&str> = self.push.tags.iter().map(Tag::as_str).collect();
         let body = serde_json::json!({ "tags": tags, "mediaType": self.manifest.media_type, "by": self.push.by });
         let subject = self.digest.to_string();
@@ -165,10 +170,12 @@ fn stored(edges: &[&Edge]) -> Vec<Vec<u8>> {
     edges.iter().map(|edge| edge.digest.to_stored()).collect()
 }
 
-/// The tags that carry signatures are exempt from immutability: a second signature is pushed over the first (product.md 5).
-fn carries_signatures(tag: &Tag) -> bool {
-    tag.as_str().strip_prefix("sha256-").is_some_and(|rest| {
+/// Whether a tag that exists may be moved. The tags that carry signatures are exempt from immutability: a second signature is pushed over the
+/// first (product.md 5).
+pub(crate) fn can_be_moved(tag: &str, mutable_tags: bool) -> bool {
+    let carries_signatures = |rest: &str| {
         let hex = rest.split('.').next().unwrap_or_default();
         hex.len() == 64 && hex.bytes().all(|digit| digit.is_ascii_hexdigit())
-    })
+    };
+    mutable_tags || tag.strip_prefix("sha256-").is_some_and(carries_signatures)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use roadstead_access::{By, FirstKey, Keys, NewKey, OPERATOR, Of};
-use roadstead_db::registry::Usage;
+use roadstead_db::usage::Usage;
 use roadstead_model::RegistryName;
 use roadstead_registry::{Core, RegistryError, RegistryPlan};
 
@@ -68,6 +68,7 @@ pub async fn start(config: &Config, core: &Core, keys: &Keys) -> Result<Start, S
         repositories: sum.repositories + one.usage.repositories,
         artifacts: sum.artifacts + one.usage.artifacts,
         bytes: sum.bytes + one.usage.bytes,
+        ..sum
     });
     Ok(Start::Later { registries: living.count(), usage })
 }
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_later_start_says_where_it_left_off() {
-        let usage = Usage { repositories: 1, artifacts: 12, bytes: 3 << 30 };
+        let usage = Usage { repositories: 1, artifacts: 12, bytes: 3 << 30, ..Usage::default() };
         let text = Start::Later { registries: 1, usage }.greeting("127.0.0.1:5000");
         assert!(text.contains("1 registry, 12 artifacts, 3.0 GiB"), "{text}");
     }

@@ -54,8 +54,12 @@ pub(super) struct UsageView {
     repositories: i64,
     /// Artifacts.
     artifacts: i64,
-    /// Bytes of its blobs, each counted once.
+    /// Tags.
+    tags: i64,
+    /// Bytes that are stored of its layers, each counted once.
     bytes: i64,
+    /// Bytes of all artifacts, with layers that several of them have counted for each.
+    image_bytes: i64,
 }
 
 impl From<Registry> for RegistryView {
@@ -70,7 +74,13 @@ impl From<Registry> for RegistryView {
             public_pull: registry.public_pull,
             created: Time(registry.created),
             trashed_until: registry.trashed_until.map(Time),
-            usage: UsageView { repositories: usage.repositories, artifacts: usage.artifacts, bytes: usage.bytes },
+            usage: UsageView {
+                repositories: usage.repositories,
+                artifacts: usage.artifacts,
+                tags: usage.tags,
+                bytes: usage.bytes,
+                image_bytes: usage.image_bytes,
+            },
         }
     }
 }

@@ -91,6 +91,20 @@ impl From<core::RegistryError> for Problem {
     }
 }
 
+impl From<core::ImageError> for Problem {
+    fn from(error: core::ImageError) -> Self {
+        use core::ImageError as E;
+        let words = error.to_string();
+        match error {
+            E::Missing(_) => Self::not_found(words),
+            E::Stale => Self::new(Code::Stale, words),
+            E::InTheWay(_) => Self::conflict(words),
+            E::Invalid(field, words) => Self::field(field, words),
+            E::Core(error) => error.into(),
+        }
+    }
+}
+
 impl From<core::Error> for Problem {
     fn from(error: core::Error) -> Self {
         use core::Error as E;

@@ -34,5 +34,7 @@ pub(crate) async fn get(
     if call.is_head() {
         return Ok(answer.without_body(manifest.size()));
     }
-    Ok(answer.body(call.core().manifest_body(&manifest).await?))
+    let body = call.core().manifest_body(&manifest).await?;
+    call.core().count_pull(&gate, &manifest);
+    Ok(answer.body(body))
 }

@@ -1,6 +1,10 @@
 //! Deletes: who goes along, who stays, what history says.
 
-use roadstead_db::{DbError, Engine, params, trash};
+use roadstead_db::{
+    DbError, Engine, params,
+    tag::{self, Because},
+    trash,
+};
 use roadstead_model::Digest;
 use serde_json::json;
 
@@ -156,7 +160,9 @@ async fn tag_while_it_is_to_follow(scene: &Scene, held: &Digest) {
                     // As a repeated push of the manifest does.
                     let sql = "SELECT id FROM artifact WHERE id = $1 {for_key_share}";
                     tx.query_opt(sql, params![*row], |_| Ok(())).await?;
-                    roadstead_db::tag::set(tx, *repository, "held", (*row, digest), "tester", true).await.map(drop)
+                    tag::set(tx, *repository, "held", (*row, digest), Because { why: "push", by: "tester" }, true)
+                        .await
+                        .map(drop)
                 })
             },
             async move { crate::scene::maintain(&node).await },

@@ -111,6 +111,39 @@ async fn all_is_whole(scene: &Scene) {
             .query_opt(counted, params![name], |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?)));
         assert_eq!((repositories, artifacts, bytes), counted.await.unwrap().unwrap(), "{name}");
     }
+    figures_are_what_the_rows_say(scene).await;
+}
+
+/// The figures of each repository and of the registries, whatever is folded of them.
+pub(crate) async fn figures_are_what_the_rows_say(scene: &Scene) {
+    let sql = "SELECT r.id, f.tags, f.artifacts, f.bytes, f.image_bytes, CASE WHEN f.listed_in = r.registry THEN 1 ELSE 0 END,
+         COALESCE(c.tags, 0), COALESCE(c.living, 0), COALESCE(c.own_bytes, 0), COALESCE(c.image_bytes, 0),
+         (SELECT COUNT(*) FROM tag t WHERE t.repository = r.id),
+         (SELECT COUNT(*) FROM artifact a WHERE a.repository = r.id AND a.deletion IS NULL),
+         COALESCE((SELECT CAST(SUM(b.size) AS BIGINT) FROM repository_blob l JOIN blob b ON b.id = l.blob WHERE l.repository = r.id), 0),
+         COALESCE((SELECT CAST(SUM(a.size) AS BIGINT) FROM artifact a WHERE a.repository = r.id), 0)
+         + COALESCE((SELECT CAST(SUM(b.size) AS BIGINT) FROM artifact a JOIN artifact_blob h ON h.artifact = a.id JOIN blob b ON b.id = h.blob
+             WHERE a.repository = r.id), 0),
+         CASE WHEN r.deletion IS NULL AND EXISTS (SELECT 1 FROM artifact a WHERE a.repository = r.id) THEN 1 ELSE 0 END
+         FROM repository r JOIN repository_figures f ON f.repository = r.id LEFT JOIN (
+             SELECT repository, CAST(SUM(tags) AS BIGINT) AS tags, CAST(SUM(living) AS BIGINT) AS living,
+             CAST(SUM(own_bytes) AS BIGINT) AS own_bytes, CAST(SUM(image_bytes) AS BIGINT) AS image_bytes
+             FROM usage_change GROUP BY repository) AS c ON c.repository = r.id";
+    let rows = scene
+        .core
+        .db()
+        .query(sql, params![], |row| (0..15).map(|column| row.get::<i64>(column)).collect::<Result<Vec<_>, _>>());
+    let rows = rows.await.unwrap();
+    assert_eq!(i64::try_from(rows.len()).unwrap(), scene.count("SELECT COUNT(*) FROM repository").await);
+    let mut sums = (0, 0);
+    for row in rows {
+        let shown: Vec<i64> = (1..5).map(|column| row[column] + row[column + 5]).chain([row[5]]).collect();
+        assert_eq!(shown, row[10..], "tags, artifacts, bytes, bytes of images, listed of repository {}", row[0]);
+        sums = (sums.0 + row[10], sums.1 + row[13]);
+    }
+    let all = roadstead_db::registry::list(scene.core.db(), None, "", 100).await.unwrap();
+    let shown = all.iter().fold((0, 0), |sum, one| (sum.0 + one.usage.tags, sum.1 + one.usage.image_bytes));
+    assert_eq!(shown, sums, "tags and bytes of images of all registries");
 }
 
 async fn what_lives_is_whole_and_in_the_end_nothing_is_left(scene: Scene) {

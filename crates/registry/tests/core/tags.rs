@@ -1,7 +1,10 @@
 //! Tags: immutability is part of the statement that moves a tag, and history is what really happened.
 
 use futures::future::join_all;
-use roadstead_db::{artifact, params, tag};
+use roadstead_db::{
+    artifact, params,
+    tag::{self, Because},
+};
 use roadstead_model::Reference;
 use roadstead_registry::Error;
 
@@ -102,7 +105,9 @@ async fn history_of_a_tag_that_is_deleted_while_it_moves_is_what_happened(scene:
             |tx, (repository, to)| {
                 Box::pin(async move {
                     let artifact = artifact::find_living(tx, *repository, to).await?.expect("it lives");
-                    tag::set(tx, *repository, "v1", (artifact, to), "tester", true).await.map(drop)
+                    tag::set(tx, *repository, "v1", (artifact, to), Because { why: "push", by: "tester" }, true)
+                        .await
+                        .map(drop)
                 })
             },
             delete,

@@ -9,7 +9,7 @@ use roadstead_access::{Clock, Entropy};
 use roadstead_blobs::Hold;
 use roadstead_http_api::ApiService;
 use roadstead_http_oci::OciService;
-use roadstead_registry::{Core, TicketKey};
+use roadstead_registry::{Core, PULLS_EVERY, TicketKey};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -180,6 +180,9 @@ impl Node {
         let whole = self.drain.finish(limit).await;
         // An upload outlives its request for as long as it takes to save what arrived.
         self.core.stop_writers(SAVING).await;
+        if let Err(error) = self.core.write_pulls().await {
+            tracing::warn!(%error, detail = ?error, "the last pulls that were counted are lost");
+        }
         self.figures_end.finish(LAST).await;
         whole
     }
@@ -228,8 +231,9 @@ fn start_background(
             }
         });
     };
-    let core = core.clone();
-    until_drain(Box::pin(async move { core.maintain(rest).await }));
+    let (maintained, counted) = (core.clone(), core.clone());
+    until_drain(Box::pin(async move { maintained.maintain(rest).await }));
+    until_drain(Box::pin(async move { counted.keep_writing_pulls(PULLS_EVERY).await }));
     let health = health.clone();
     until_drain(Box::pin(async move { health.probe_buckets().await }));
     if let Some(certificates) = certificates {

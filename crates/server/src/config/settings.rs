@@ -290,7 +290,7 @@ settings! {
     }
     history History "What happened." {
         tag_days: u64 = "365", number(0..=YEARS_10),
-            "Days that the history of a tag goes back: where it led, since when, set by whom. What lies in the trash keeps its own until it can't be restored any more.";
+            "Days that the history of a tag goes back: where it led, since when, set by whom; and pulls by day. What lies in the trash keeps its own until it can't be restored any more.";
         event_days: u64 = "30", number(0..=YEARS_10),
             "Days that events (pushes, deletions) are kept for whoever is to be told of them.";
         audit_days: u64 = "365", number(1..=YEARS_10),

@@ -8,6 +8,9 @@
 
 mod api;
 mod api_buckets;
+mod api_images;
+mod api_repositories;
+mod api_trash;
 mod bad_credentials;
 mod bad_input;
 mod bad_manifests;

@@ -20,11 +20,11 @@ const PASSWORD: &str = "correct horse battery";
 
 /// Sends JSON.
 #[track_caller]
-fn send(client: &Client, method: &str, path: &str, body: &Value) -> Response {
+pub(crate) fn send(client: &Client, method: &str, path: &str, body: &Value) -> Response {
     client.send(request(method, path, body))
 }
 
-fn request(method: &str, path: &str, body: &Value) -> Request {
+pub(crate) fn request(method: &str, path: &str, body: &Value) -> Request {
     let request = Request::new(method, &format!("/api/v1{path}"));
     if body.is_null() {
         return request;
@@ -40,7 +40,7 @@ fn sign_in(client: &Client, name: &str) -> String {
 }
 
 /// Makes a person with a password, who makes a key for themselves: a client with it.
-fn person(administrator: &Client, name: &str) -> Client {
+pub(crate) fn person(administrator: &Client, name: &str) -> Client {
     send(administrator, "PUT", &format!("/people/{name}"), &json!({})).expect(201);
     send(administrator, "PUT", &format!("/people/{name}/password"), &json!({"password": PASSWORD})).expect(204);
     let cookie = sign_in(administrator, name);
@@ -53,7 +53,7 @@ fn client_of(client: &Client, key: &Value) -> Client {
     client.logged_in(Login::Basic(text("key_id"), text("secret")))
 }
 
-fn role(administrator: &Client, place: &str, name: &str, role: &str) {
+pub(crate) fn role(administrator: &Client, place: &str, name: &str, role: &str) {
     let path = format!("/{place}/members/{name}");
     send(administrator, "PUT", &path, &json!({"role": role})).expect_one_of(&[200, 201]);
 }
@@ -100,8 +100,10 @@ fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
     match operation {
         "put_person" | "put_project" | "put_robot" => (json!({}), new),
         "put_registry" => (json!({"project": "alpha"}), new),
-        "patch_person" | "patch_project" | "patch_robot" | "patch_registry" => (json!({}), stale),
-        "delete_person" => (Value::Null, stale),
+        "patch_person" | "patch_project" | "patch_robot" | "patch_registry" | "patch_repository" => (json!({}), stale),
+        "delete_person" | "delete_repository" => (Value::Null, stale),
+        "put_tag" => (json!({"digest": content::digest(b"absent")}), new),
+        "restore_trash" => (json!({}), None),
         "put_password" => (json!({"password": "short"}), None),
         "put_my_password" => (json!({"old": "x", "new": "short"}), None),
         "post_my_key" => (json!({"days": 0}), None),
@@ -110,6 +112,9 @@ fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
         _ => (Value::Null, None),
     }
 }
+
+const MANAGER: &[&str] =
+    &["See", "SeeImages", "Push", "ChangeImages", "Collect", "ChangeRegistries", "Members", "Audit"];
 
 /// Whether a caller has a right, by the table of product.md 3: `registry` and `project` say what the operation is about.
 fn has(who: &str, right: &str, subject: &str) -> bool {
@@ -121,9 +126,10 @@ fn has(who: &str, right: &str, subject: &str) -> bool {
         _ => return false,
     };
     let rights: &[&str] = match role {
-        "viewer" | "uploader" => &["See"],
-        "manager" => &["See", "ChangeRegistries", "Members", "Audit"],
-        _ => &["See", "ChangeRegistries", "Members", "Audit", "System"],
+        "viewer" => &["See", "SeeImages"],
+        "uploader" => &["See", "SeeImages", "Push"],
+        "manager" => MANAGER,
+        _ => return MANAGER.contains(&right) || right == "System",
     };
     rights.contains(&right)
 }
@@ -162,8 +168,9 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
     let (root, callers) = cast(&server);
     send(&root, "PUT", "/people/fixture", &json!({})).expect(201);
     send(&root, "PUT", "/registries/alpha-two", &json!({"project": "alpha"})).expect(201);
+    let image = root.push_image("alpha-one/web/app", "v1", &content::image(1));
     let document = root.anonymous().get("/api/v1/openapi.json").expect(200).json();
-    let mut walked = 0;
+    let (mut walked, absent) = (0, content::digest(b"absent"));
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let (name, right) = (operation["operationId"].as_str().unwrap(), operation["x-right"].as_str().unwrap());
@@ -197,7 +204,11 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
                     .replace("{person}", "fixture")
                     .replace("{bucket}", "default")
                     .replace("{robot}", if name == "delete_robot" { "absent" } else { "ci" })
-                    .replace("{key}", "RSKABSENT");
+                    .replace("{key}", "RSKABSENT")
+                    .replace("{repository}", "web%2Fapp")
+                    .replace("{tag}", if name == "delete_tag" { "absent" } else { "v1" })
+                    .replace("{entry}", "0")
+                    .replace("{digest}", if name == "delete_artifact" { &absent } else { &image });
                 let (body, condition) = attempt(name);
                 let mut asked = request(&method.to_uppercase(), target.strip_prefix("/api/v1").unwrap(), &body);
                 if let Some((header, value)) = condition {
@@ -209,7 +220,16 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
                 } else {
                     String::new()
                 };
-                let inner = ["no such robot", "no such member", "no access key"].iter().any(|it| detail.contains(it));
+                let inner = [
+                    "no such robot",
+                    "no such member",
+                    "no access key",
+                    "no such artifact",
+                    "no such tag",
+                    "no such entry",
+                    "no such registry in the trash",
+                ];
+                let inner = inner.iter().any(|it| detail.contains(it));
                 let seen = match answer.status {
                     200 | 201 | 204 | 400 | 409 | 412 | 422 => "y",
                     404 if inner => "y",
@@ -223,7 +243,7 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
             }
         }
     }
-    assert!(walked >= 300, "{walked} cells");
+    assert!(walked >= 500, "{walked} cells");
     // One who may not see a project can't tell it from one that is not there.
     let nobody = &callers["nobody"];
     for place in ["projects", "registries"] {
