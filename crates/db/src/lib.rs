@@ -9,6 +9,7 @@ mod engine;
 mod error;
 pub mod event;
 pub mod facts;
+pub mod identity;
 pub mod keys;
 pub mod member;
 mod migrate;
@@ -25,6 +26,7 @@ pub mod session;
 mod sqlite;
 pub mod tag;
 pub mod trash;
+pub mod trust;
 pub mod upload;
 mod value;
 

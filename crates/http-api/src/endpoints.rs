@@ -1,6 +1,7 @@
 //! One file a resource, and the one list of all endpoints.
 
 mod audit;
+mod identities;
 mod keys;
 mod me;
 mod members;
@@ -10,6 +11,8 @@ mod projects;
 mod registries;
 mod robots;
 mod session;
+mod sign_on;
+mod trusts;
 
 use std::str::FromStr;
 
@@ -42,6 +45,8 @@ pub fn all() -> Endpoints {
         .with(Row::Open, routes!(openapi::get_openapi))
         .with(Row::Open, routes!(session::post_session))
         .with(Row::Open, routes!(session::delete_session))
+        .with(Row::Open, routes!(sign_on::begin_sign_on))
+        .with(Row::Open, routes!(sign_on::finish_sign_on))
         .with(Row::SignedIn, routes!(me::get_me))
         .with(own, routes!(me::put_my_password))
         .with(own, routes!(keys::list_my_keys, keys::post_my_key))
@@ -49,6 +54,7 @@ pub fn all() -> Endpoints {
         .with(system, routes!(people::list_people))
         .with(system, routes!(people::get_person, people::put_person, people::patch_person, people::delete_person))
         .with(system, routes!(people::put_password))
+        .with(system, routes!(identities::get_identity, identities::put_identity, identities::delete_identity))
         .with(see, routes!(projects::list_projects))
         .with(see, routes!(projects::get_project))
         .with(system, routes!(projects::put_project, projects::patch_project, projects::delete_project))
@@ -61,6 +67,8 @@ pub fn all() -> Endpoints {
         .with(members, routes!(robots::put_robot, robots::patch_robot, robots::delete_robot))
         .with(members, routes!(keys::list_robot_keys, keys::post_robot_key))
         .with(members, routes!(keys::delete_robot_key))
+        .with(members, routes!(trusts::list_trusts, trusts::post_trust))
+        .with(members, routes!(trusts::delete_trust))
         .with(see, routes!(registries::list_registries))
         .with(see, routes!(registries::get_registry))
         .with(change, routes!(registries::put_registry, registries::patch_registry, registries::delete_registry))

@@ -16,15 +16,15 @@ on_both_engines!(
     management_takes_no_nonsense,
 );
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Sends JSON.
 #[track_caller]
-fn send(client: &Client, method: &str, path: &str, body: &Value) -> Response {
+pub(crate) fn send(client: &Client, method: &str, path: &str, body: &Value) -> Response {
     client.send(request(method, path, body))
 }
 
-fn request(method: &str, path: &str, body: &Value) -> Request {
+pub(crate) fn request(method: &str, path: &str, body: &Value) -> Request {
     let request = Request::new(method, &format!("/api/v1{path}"));
     if body.is_null() {
         return request;
@@ -53,7 +53,7 @@ fn client_of(client: &Client, key: &Value) -> Client {
     client.logged_in(Login::Basic(text("key_id"), text("secret")))
 }
 
-fn role(administrator: &Client, place: &str, name: &str, role: &str) {
+pub(crate) fn role(administrator: &Client, place: &str, name: &str, role: &str) {
     let path = format!("/{place}/members/{name}");
     send(administrator, "PUT", &path, &json!({"role": role})).expect_one_of(&[200, 201]);
 }
@@ -106,6 +106,8 @@ fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
         "put_my_password" => (json!({"old": "x", "new": "short"}), None),
         "post_my_key" => (json!({"days": 0}), None),
         "post_robot_key" => (json!({"limits": []}), None),
+        "post_trust" => (json!({"issuer": "x", "audience": "x", "claims": {}, "limits": []}), None),
+        "put_identity" => (json!({"issuer": "x", "subject": ""}), None),
         "put_in_project" | "put_in_registry" => (json!({"role": "viewer"}), None),
         _ => (Value::Null, None),
     }
@@ -168,7 +170,11 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
         for (method, operation) in operations.as_object().unwrap() {
             let (name, right) = (operation["operationId"].as_str().unwrap(), operation["x-right"].as_str().unwrap());
             if right == "Open" {
-                assert!(["get_openapi", "post_session", "delete_session"].contains(&name), "{name} is open to all");
+                assert!(
+                    ["get_openapi", "post_session", "delete_session", "begin_sign_on", "finish_sign_on"]
+                        .contains(&name),
+                    "{name} is open to all"
+                );
                 continue;
             }
             let subject = match path.as_str() {
@@ -196,7 +202,8 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
                     .replace("{project}", "alpha")
                     .replace("{person}", "fixture")
                     .replace("{robot}", if name == "delete_robot" { "absent" } else { "ci" })
-                    .replace("{key}", "RSKABSENT");
+                    .replace("{key}", "RSKABSENT")
+                    .replace("{trust}", "RSTABSENT");
                 let (body, condition) = attempt(name);
                 let mut asked = request(&method.to_uppercase(), target.strip_prefix("/api/v1").unwrap(), &body);
                 if let Some((header, value)) = condition {
@@ -208,7 +215,9 @@ fn management_is_decided_by_the_matrix(storage: &Storage) {
                 } else {
                     String::new()
                 };
-                let inner = ["no such robot", "no such member", "no access key"].iter().any(|it| detail.contains(it));
+                let inner = ["no such robot", "no such member", "no access key", "no such trust", "no such identity"]
+                    .iter()
+                    .any(|it| detail.contains(it));
                 let seen = match answer.status {
                     200 | 201 | 204 | 400 | 409 | 412 | 422 => "y",
                     404 if inner => "y",
