@@ -33,6 +33,12 @@ e2e:
     cargo build --release
     PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/main-job
 
+# Sign in at a real provider of OpenID Connect: its login form, its groups, a program's token.
+keycloak:
+    cargo build --release
+    e2e/install-keycloak
+    ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/keycloak.sh
+
 # All real clients on all engines, or only some; writes their rows in docs/compatibility.md. Half an hour the first time, for their installation.
 e2e-full *recipes:
     cargo build --release

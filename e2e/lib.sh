@@ -359,12 +359,16 @@ END
 
 node_count=0
 # start_node [NAME=VALUE...]: more settings by environment; $scheme is https when
-# they make it speak TLS
+# they make it speak TLS. $next_host is its address, where others had to know it before.
 start_node() {
     need_env ROADSTEAD_BIN KEY_ID KEY_SECRET REGISTRY
     node_count=$((node_count + 1))
-    free_ports 1
-    node_host=127.0.0.1:${ports[0]}
+    if [[ -n ${next_host:-} ]]; then
+        node_host=$next_host next_host=
+    else
+        free_ports 1
+        node_host=127.0.0.1:${ports[0]}
+    fi
     # Without our own variables: a node refuses a setting that it doesn't know.
     local name
     roadstead=(env)

@@ -8,13 +8,16 @@ use roadstead_db::{
     Db, DbError,
     keys::{self, StoredKey},
 };
+use roadstead_oidc::Issuers;
 
 use crate::{
     caller::Caller,
     claims::Verified,
     credentials::Authorization,
     decide::Refusal,
+    jobs::Trusts,
     keys::{Keys, is_key_id, secret_fits},
+    sign_on::{SignOn, SignOnOptions},
     signing::SigningKeys,
     sources::{Clock, Entropy},
 };
@@ -30,6 +33,12 @@ pub struct AccessOptions {
     pub refresh_lifetime: Duration,
     /// Nobody needs to sign in: who comes without credentials may do everything. Off unless the operator says so.
     pub open: bool,
+    /// Whose tokens jobs of a CI may show.
+    pub issuers: Issuers,
+    /// How long what a job gets for its token lives: 60 seconds to 12 hours.
+    pub job_lifetime: Duration,
+    /// Where people sign in beside their passwords.
+    pub sign_on: Option<SignOnOptions>,
     /// The node's clock.
     pub clock: Clock,
     /// Where keys and secrets come from.
@@ -44,6 +53,9 @@ impl AccessOptions {
             token_lifetime: Duration::from_secs(3600),
             refresh_lifetime: Duration::from_secs(90 * 24 * 3600),
             open: false,
+            issuers: Issuers::default(),
+            job_lifetime: Duration::from_secs(3600),
+            sign_on: None,
             clock: Clock::system(),
             entropy: Entropy::system(),
         }
@@ -77,11 +89,15 @@ pub struct Access(pub(crate) Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) db: Db,
     pub(crate) keys: Keys,
+    pub(crate) trusts: Trusts,
+    pub(crate) issuers: Issuers,
+    sign_on: Option<SignOn>,
     pub(crate) signing: SigningKeys,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
+    pub(crate) job_lifetime: Duration,
     open: bool,
     /// Tokens whose signature was right, by a hash that is another one in each process.
     verified: Cache<u64, Arc<Known>, RandomState>,
@@ -118,7 +134,17 @@ impl Access {
     /// # Errors
     /// [`OpenError::Refused`] for a lifetime out of bounds or a secret key that does not open the signing keys that are there.
     pub async fn open(db: Db, options: AccessOptions) -> Result<Self, OpenError> {
-        let AccessOptions { secret_key, token_lifetime, refresh_lifetime, open, clock, entropy } = options;
+        let AccessOptions {
+            secret_key,
+            token_lifetime,
+            refresh_lifetime,
+            open,
+            issuers,
+            job_lifetime,
+            sign_on,
+            clock,
+            entropy,
+        } = options;
         if !(60..=12 * 3600).contains(&token_lifetime.as_secs()) {
             return Err(OpenError::Refused(
                 "a token's lifetime must be from 60 seconds to 12 hours (43200)".to_owned(),
@@ -127,6 +153,11 @@ impl Access {
         if !(token_lifetime..=Duration::from_secs(3660 * 24 * 3600)).contains(&refresh_lifetime) {
             return Err(OpenError::Refused(
                 "a refresh token's lifetime must be at least a token's, and 10 years at most".to_owned(),
+            ));
+        }
+        if !(60..=12 * 3600).contains(&job_lifetime.as_secs()) {
+            return Err(OpenError::Refused(
+                "what a job gets for its token lives from 60 seconds to 12 hours (43200)".to_owned(),
             ));
         }
         let signing = SigningKeys::open(db.clone(), &secret_key, clock.clone(), entropy.clone()).await?;
@@ -139,14 +170,21 @@ impl Access {
             .build_with_hasher(RandomState::default());
         let noted = Cache::builder().max_capacity(10_000).time_to_live(NOTED_FOR).build();
         let keys = Keys::new(db.clone(), entropy.clone());
+        let trusts = Trusts::new(db.clone(), entropy.clone(), issuers.clone());
+        let sign_on =
+            sign_on.map(|options| SignOn::new(db.clone(), clock.clone(), entropy.clone(), &secret_key, options));
         Ok(Self(Arc::new(Parts {
             db,
             keys,
+            trusts,
+            issuers,
+            sign_on,
             signing,
             clock,
             entropy,
             token_lifetime,
             refresh_lifetime,
+            job_lifetime,
             open,
             verified,
             hasher: RandomState::default(),
@@ -157,6 +195,16 @@ impl Access {
     /// Making, listing and revoking access keys.
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// Making, listing and deleting trusts of robots.
+    pub fn trusts(&self) -> &Trusts {
+        &self.0.trusts
+    }
+
+    /// Signing in at a provider, where there is one.
+    pub fn sign_on(&self) -> Option<&SignOn> {
+        self.0.sign_on.as_ref()
     }
 
     /// Who a request comes from: called once, at its start (protocol.md 2.4: what began with a valid token may finish).
@@ -202,9 +250,12 @@ impl Access {
         }
     }
 
-    /// The living key with this id and secret. A key id that is not there takes the same way as a wrong secret; only what can't be a
+    /// The living key with this id and secret, or the living trust that a job's token fits. A key id that is not there takes the same way as a wrong secret; only what can't be a
     /// key id at all is not looked up.
     pub(crate) async fn sign_in(&self, id: &str, secret: &str) -> Result<Option<StoredKey>, DbError> {
+        if id.contains('/') {
+            return Box::pin(self.sign_in_job(id, secret)).await;
+        }
         let stored = if is_key_id(id) { keys::find(&self.0.db, id).await? } else { None };
         let right = secret_fits(secret, stored.as_ref().map(|key| key.secret_hash.as_slice()));
         let Some(key) = stored.filter(|key| right && key.living) else { return Ok(None) };

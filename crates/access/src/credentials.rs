@@ -4,15 +4,15 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD_PAD_INDIFFERENT};
 
-/// The longest Basic credentials that are decoded, in bytes of base64.
-const MAX_BASIC_BYTES: usize = 4096;
+/// The longest Basic credentials that are decoded, in bytes of base64: the token of a CI's job may be the password.
+const MAX_BASIC_BYTES: usize = 12 << 10;
 
 /// What a client shows in order to get a token. Its `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// Nothing: it gets an anonymous token.
     Nobody,
-    /// Key id and secret.
+    /// Key id and secret; or `PROJECT/ROBOT`, and the token of a job that the robot trusts.
     Key {
         /// What came as user name.
         id: String,

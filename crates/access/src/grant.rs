@@ -32,6 +32,9 @@ const MAX_REGISTRIES: usize = 64;
 /// The longest host name with port.
 const MAX_SERVICE_BYTES: usize = 300;
 
+/// No token lives shorter: clients take that for granted (protocol.md 2.2).
+const SHORTEST: Duration = Duration::from_secs(60);
+
 /// What a client asks a token for.
 pub struct TokenRequest<'a> {
     /// The host that was asked. It becomes the audience: the token is good for it alone.
@@ -90,15 +93,23 @@ impl Access {
         if service.is_empty() || service.len() > MAX_SERVICE_BYTES || service.contains('\0') {
             return Err(TokenError::Invalid("the service is not a host"));
         }
+        let mut lifetime = self.0.token_lifetime;
         let (key, refresh_token) = match credentials {
             Credentials::Nobody => (None, None),
             Credentials::Key { id, secret } => {
                 let key = self.sign_in(&id, &secret).await?.ok_or(TokenError::WrongCredentials)?;
+                if key.is_trust {
+                    lifetime = lifetime.min(self.0.job_lifetime);
+                }
                 let refresh_token = if offline { self.new_refresh_token(&key, service).await? } else { None };
                 (Some(key), refresh_token)
             }
             Credentials::Refresh(token) => {
-                let key = self.use_refresh_token(&token, service).await?.ok_or(TokenError::InvalidGrant)?;
+                let used = self.use_refresh_token(&token, service).await?;
+                let (key, remaining) = used.ok_or(TokenError::InvalidGrant)?;
+                if key.is_trust {
+                    lifetime = lifetime.min(remaining);
+                }
                 // It is not rotated: docker keeps the first one it got.
                 (Some(key), offline.then_some(token))
             }
@@ -106,7 +117,7 @@ impl Access {
         let (scope, access) = self.granted(key.as_ref(), &scopes, resolve).await?;
 
         let now = self.0.clock.seconds();
-        let lifetime = self.0.token_lifetime.as_secs();
+        let lifetime = lifetime.as_secs();
         let claims = Claims {
             iss: ISSUER.to_owned(),
             sub: key.as_ref().map_or_else(String::new, |key| key.key_id.clone()),
@@ -172,7 +183,8 @@ impl Access {
     /// A new refresh token for this key and host; `None` when the key has very many.
     async fn new_refresh_token(&self, key: &StoredKey, service: &str) -> Result<Option<String>, DbError> {
         let token = URL_SAFE_NO_PAD.encode(self.0.entropy.bytes::<32>());
-        let input = (key.id, refresh_hash(&token), service.to_owned(), micros(self.0.refresh_lifetime));
+        let lifetime = if key.is_trust { self.0.job_lifetime } else { self.0.refresh_lifetime };
+        let input = (key.id, refresh_hash(&token), service.to_owned(), micros(lifetime));
         let made = self
             .0
             .db
@@ -189,13 +201,18 @@ impl Access {
         Ok(made.then_some(token))
     }
 
-    /// The living key that this refresh token stands for. One that is used goes on: see
-    /// [`AccessOptions::refresh_lifetime`](crate::AccessOptions::refresh_lifetime).
-    async fn use_refresh_token(&self, token: &str, service: &str) -> Result<Option<StoredKey>, DbError> {
+    /// The living key that this refresh token stands for, and how long it still does. One that is used goes on: see
+    /// [`AccessOptions::refresh_lifetime`](crate::AccessOptions::refresh_lifetime). That of a job ends when it ends, and nothing that is
+    /// got for it lives longer.
+    async fn use_refresh_token(&self, token: &str, service: &str) -> Result<Option<(StoredKey, Duration)>, DbError> {
         let found = keys::find_refresh(&self.0.db, &refresh_hash(token), service).await?;
         let Some(refresh) = found.filter(|refresh| refresh.key.living) else { return Ok(None) };
+        let remaining = Duration::from_micros(refresh.remaining.max(0).unsigned_abs());
+        if refresh.key.is_trust && remaining < SHORTEST {
+            return Ok(None);
+        }
         let lifetime = micros(self.0.refresh_lifetime);
-        if refresh.remaining < lifetime / 2 {
+        if !refresh.key.is_trust && refresh.remaining < lifetime / 2 {
             let extended: Result<(), DbError> = self
                 .0
                 .db
@@ -206,7 +223,7 @@ impl Access {
             }
         }
         self.note_use(&refresh.key).await;
-        Ok(Some(refresh.key))
+        Ok(Some((refresh.key, remaining)))
     }
 }
 

@@ -219,12 +219,8 @@ impl Keys {
         if found { Ok(()) } else { Err(KeyError::NoSuchKey(key_id.to_owned())) }
     }
 
-    /// `RSK` and 17 upper-case letters and digits: 85 random bits.
     fn make_key_id(&self) -> String {
-        const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-        let random = self.entropy.bytes::<17>();
-        let letters = random.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
-        "RSK".chars().chain(letters).collect()
+        self.entropy.id("RSK")
     }
 
     /// 40 characters that need no escape in a URL, 239 random bits. The first is a letter, lest a command takes it for a flag.

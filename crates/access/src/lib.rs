@@ -2,7 +2,7 @@
 //!
 //! A request's credentials become a [`Caller`] once, at its start ([`Access::authenticate`]); then every operation asks
 //! [`decide`], with facts read in the same statement as what it is about; which role may what is the table in [`matrix`]. Tokens are made by [`Access::token`]; access keys are
-//! made and revoked by [`Keys`]. No HTTP and no SQL here.
+//! made and revoked by [`Keys`]; jobs of a CI show the tokens of their own service instead ([`jobs`]). No HTTP and no SQL here.
 
 mod authenticate;
 mod caller;
@@ -10,6 +10,7 @@ mod claims;
 mod credentials;
 mod decide;
 mod grant;
+mod jobs;
 mod keys;
 mod manage;
 pub mod matrix;
@@ -17,6 +18,7 @@ mod passwords;
 mod people;
 mod seal;
 mod sessions;
+mod sign_on;
 mod signing;
 mod sources;
 #[cfg(test)]
@@ -27,17 +29,21 @@ pub use caller::{Caller, Presented};
 pub use credentials::{Authorization, Credentials};
 pub use decide::{Action, Refusal, Target, decide, pulls_whole_registry};
 pub use grant::{TokenError, TokenGrant, TokenRequest};
+pub use jobs::{MAX_TRUSTS, TrustFields, Trusts};
 pub use keys::{FIRST_PERSON, FirstKey, KeyError, KeyFor, Keys, MAX_LIVING_KEYS, NewKey, OPERATOR};
 pub use manage::{ManageError, Manager, Subject, manage};
 pub use matrix::{Right, Standing};
 pub use people::{People, PersonChange, RobotChange, RoleIn};
 pub use roadstead_db::{
     audit::By,
+    identity::Identity,
     keys::{KeyEntry, Of, Owner},
-    member::{In, Member},
+    member::{Given, In, Member},
     person::Person,
     project::Project,
     robot::Robot,
+    trust::TrustEntry,
 };
 pub use sessions::{NewSession, Sessions, SignInError};
+pub use sign_on::{GroupRole, Returned, SignOn, SignOnBegun, SignOnError, SignOnOptions, SignedOn};
 pub use sources::{Clock, Entropy};

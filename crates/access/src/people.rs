@@ -1,5 +1,7 @@
-//! People, projects, members and robots: made, changed, taken away, each with its line in the audit log.
+//! People, whom a provider means by them, projects, members and robots: made, changed, taken away, each with its line in the audit log.
 
+pub(crate) mod hold;
+mod identities;
 mod members;
 mod projects;
 mod robots;
@@ -19,7 +21,7 @@ use crate::manage::ManageError;
 /// The longest description of a project or robot, and the longest name that people call a person, in characters.
 const MAX_WORDS: usize = 200;
 /// What the audit log calls who runs commands on the machine, and anyone where the region is open.
-const RESERVED: [&str; 2] = [crate::OPERATOR, "anyone"];
+pub(crate) const RESERVED: [&str; 2] = [crate::OPERATOR, "anyone"];
 /// The longest address of mail, in bytes (RFC 5321, 4.5.3.1.3).
 const MAX_EMAIL: usize = 254;
 
@@ -218,7 +220,7 @@ fn check_person(change: &PersonChange) -> Result<(), ManageError> {
     Ok(())
 }
 
-fn check_words(what: &str, words: &str) -> Result<(), ManageError> {
+pub(crate) fn check_words(what: &str, words: &str) -> Result<(), ManageError> {
     if words.chars().count() > MAX_WORDS || words.chars().any(char::is_control) {
         return Err(ManageError::Invalid(format!("{what} has at most {MAX_WORDS} characters, all on one line")));
     }

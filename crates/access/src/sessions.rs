@@ -1,4 +1,4 @@
-//! Sessions: who signed in to the console with a password.
+//! Sessions: who signed in to the console, with a password or at a provider ([`crate::sign_on`]).
 //!
 //! A session's secret is random, is given once, and is stored as its SHA-256. Each sign-in has a new one, so nobody can be given one from
 //! before (session fixation). Who fails often waits, by name and address.
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A session ends after so long, microseconds: a week.
-const LIFETIME: i64 = 7 * 24 * 3_600_000_000;
+pub(crate) const LIFETIME: i64 = 7 * 24 * 3_600_000_000;
 /// And when nobody used it for so long: half a day.
 const IDLE: i64 = 12 * 3_600_000_000;
 /// Its use is noted once in so long.
@@ -98,8 +98,8 @@ impl Sessions {
             self.note_refusal(if exists { known } else { "" }, by).await?;
             return Err(SignInError::Wrong);
         };
-        let secret = URL_SAFE_NO_PAD.encode(self.entropy.bytes::<32>());
-        let input = (hash(&secret), person.id, known.to_owned(), stored, By { who: known.to_owned(), ..by.clone() });
+        let (secret, hash) = self.new_secret();
+        let input = (hash, person.id, known.to_owned(), stored, By { who: known.to_owned(), ..by.clone() });
         let begun = self.db.write(input, |tx, (hash, person, name, stored, by)| {
             Box::pin(async move {
                 // The password may have been changed, or the person forgotten, while it was compared.
@@ -119,8 +119,15 @@ impl Sessions {
         Ok(NewSession { secret, lifetime: Duration::from_micros(LIFETIME.unsigned_abs()) })
     }
 
+    /// The secret of a new session, and what is stored of it.
+    pub(crate) fn new_secret(&self) -> (String, Vec<u8>) {
+        let secret = URL_SAFE_NO_PAD.encode(self.entropy.bytes::<32>());
+        let hash = hash(&secret);
+        (secret, hash)
+    }
+
     /// Counts a try before it is known whether it fails, so that many at once are counted too: what was counted.
-    fn count(&self, name: &str, from: &str) -> Result<[String; 3], SignInError> {
+    pub(crate) fn count(&self, name: &str, from: &str) -> Result<[String; 3], SignInError> {
         let from = network_of(from);
         let own = if name.is_empty() { String::new() } else { format!("{name} {from}") };
         let counted = [(own, TRIES), (format!(" {from}"), MANY_TRIES), (name.to_owned(), MANY_TRIES)];
@@ -138,7 +145,7 @@ impl Sessions {
     }
 
     /// A try that was none.
-    fn take_back(&self, [own, address, name]: [String; 3]) {
+    pub(crate) fn take_back(&self, [own, address, name]: [String; 3]) {
         self.failures.invalidate(&own);
         for key in [address, name] {
             self.failures.entry(key).and_upsert_with(|it| it.map_or(0, |it| it.into_value().saturating_sub(1)));
@@ -146,7 +153,7 @@ impl Sessions {
     }
 
     /// Refused sign-ins are one line for each name, network and hour.
-    async fn note_refusal(&self, name: &str, by: &By) -> Result<(), ManageError> {
+    pub(crate) async fn note_refusal(&self, name: &str, by: &By) -> Result<(), ManageError> {
         let by = By { who: name.to_owned(), from: network_of(&by.from), ..by.clone() };
         self.db.write(by, |tx, by| Box::pin(async move { Ok(audit::refused(tx, by).await?) })).await
     }

@@ -58,6 +58,14 @@ impl Entropy {
         Self(Arc::new(fill))
     }
 
+    /// An id that people can read: these letters, and 17 upper-case letters and digits, which are 85 random bits.
+    pub(crate) fn id(&self, kind: &str) -> String {
+        const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let random = self.bytes::<17>();
+        let letters = random.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
+        kind.chars().chain(letters).collect()
+    }
+
     /// So many random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];

@@ -1,5 +1,7 @@
 //! Access keys, refresh tokens and signing keys: all SQL of these.
 //!
+//! A trust of a robot is a row of the same table, without a secret: see [`crate::trust`]. Lists and counts of keys leave those out.
+//!
 //! A key "lives" while it is neither revoked nor expired, by the database's clock, and its owner may use it. Secrets never come here: only their SHA-256.
 
 use crate::{
@@ -22,6 +24,8 @@ pub struct StoredKey {
     pub living: bool,
     /// It belongs to a system administrator.
     pub administrator: bool,
+    /// It is a trust of a robot.
+    pub is_trust: bool,
     /// Its use was noted within the last hour, so it need not be noted again.
     pub used_lately: bool,
 }
@@ -32,23 +36,29 @@ macro_rules! living {
         "(k.revoked IS NULL AND (k.expires IS NULL OR k.expires > {now}) AND NOT COALESCE(p.barred OR p.disabled, b.disabled, TRUE))"
     };
 }
+pub(crate) use living;
 
-/// The columns of [`StoredKey`]; `k` is the access key, `p` its person, `b` its robot.
+/// The columns of [`StoredKey`]; `k` is the access key, `p` its person, `b` its robot, `t` what makes it a trust.
 macro_rules! stored_key {
     ($columns:literal, $rest:literal) => {
         concat!(
             "SELECT k.id, k.key_id, k.secret_hash, ",
-            living!(),
-            ", COALESCE(p.administrator, FALSE), (k.used IS NOT NULL AND k.used > {now} - 3600000000)",
+            $crate::keys::living!(),
+            ", COALESCE(p.administrator, FALSE), (k.used IS NOT NULL AND k.used > {now} - 3600000000), t.access_key IS NOT NULL",
             $columns,
             " FROM access_key k LEFT JOIN person p ON p.id = k.person LEFT JOIN robot b ON b.id = k.robot ",
+            "LEFT JOIN trust t ON t.access_key = k.id ",
             $rest
         )
     };
 }
+pub(crate) use stored_key;
 
 impl StoredKey {
-    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+    /// How many columns it takes; what a statement adds starts here.
+    pub(crate) const WIDTH: usize = 7;
+
+    pub(crate) fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         Ok(Self {
             id: row.get(0)?,
             key_id: row.get(1)?,
@@ -56,6 +66,7 @@ impl StoredKey {
             living: row.get(3)?,
             administrator: row.get(4)?,
             used_lately: row.get(5)?,
+            is_trust: row.get(6)?,
         })
     }
 }
@@ -118,7 +129,8 @@ macro_rules! entries_sql {
             "k.created, k.used, k.expires, k.revoked, ",
             living!(),
             " FROM access_key k LEFT JOIN person p ON p.id = k.person LEFT JOIN robot b ON b.id = k.robot ",
-            "LEFT JOIN project j ON j.id = b.project WHERE k.key_id > $1 ",
+            "LEFT JOIN project j ON j.id = b.project LEFT JOIN trust t ON t.access_key = k.id ",
+            "WHERE k.key_id > $1 AND t.access_key IS NULL ",
             $rest,
             " ORDER BY k.key_id LIMIT $2"
         )
@@ -171,7 +183,8 @@ pub async fn count_living(tx: &mut Tx<'_>, owner: &Owner) -> Result<i64, DbError
     let (person, robot, _) = owner.columns();
     let count = tx
         .query_opt(
-            "SELECT COUNT(*) FROM access_key WHERE (person = $1 OR robot = $2) AND revoked IS NULL AND (expires IS NULL OR expires > {now})",
+            "SELECT COUNT(*) FROM access_key WHERE (person = $1 OR robot = $2) AND revoked IS NULL AND (expires IS NULL OR expires > {now})
+             AND id NOT IN (SELECT access_key FROM trust)",
             params![person, robot],
             |row| row.get(0),
         )
@@ -187,7 +200,8 @@ pub async fn forget_dead(tx: &mut Tx<'_>, owner: &Owner) -> Result<(), DbError> 
     let (person, robot, _) = owner.columns();
     let dead = tx
         .query(
-            "SELECT id FROM access_key WHERE (person = $1 OR robot = $2) AND (revoked IS NOT NULL OR expires <= {now}) ORDER BY id DESC",
+            "SELECT id FROM access_key WHERE (person = $1 OR robot = $2) AND (revoked IS NOT NULL OR expires <= {now})
+             AND id NOT IN (SELECT access_key FROM trust) ORDER BY id DESC",
             params![person, robot],
             |row| row.get::<i64>(0),
         )
@@ -275,11 +289,17 @@ pub struct StoredRefresh {
 pub async fn find_refresh(db: &Db, hash: &[u8], service: &str) -> Result<Option<StoredRefresh>, DbError> {
     db.query_opt(
         stored_key!(
-            ", t.id, t.expires - {now}",
-            "JOIN refresh_token t ON t.access_key = k.id WHERE t.hash = $1 AND t.service = $2 AND t.expires > {now}"
+            ", r.id, r.expires - {now}",
+            "JOIN refresh_token r ON r.access_key = k.id WHERE r.hash = $1 AND r.service = $2 AND r.expires > {now}"
         ),
         params![hash, service],
-        |row| Ok(StoredRefresh { key: StoredKey::from_row(row)?, id: row.get(6)?, remaining: row.get(7)? }),
+        |row| {
+            Ok(StoredRefresh {
+                key: StoredKey::from_row(row)?,
+                id: row.get(StoredKey::WIDTH)?,
+                remaining: row.get(StoredKey::WIDTH + 1)?,
+            })
+        },
     )
     .await
 }

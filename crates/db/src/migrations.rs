@@ -4,13 +4,14 @@
 //! database's clock; digests one byte of algorithm and the hash; names that are paged compare by bytes.
 
 mod images;
+mod oidc;
 
 use self::images::IMAGES;
 use crate::migrate::Migration;
 
 /// All steps, oldest first.
 pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES];
+    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, oidc::OIDC];
 
 /// `body`: the bytes themselves, where they are few. Then there is no object, and `object_key` is empty.
 const SMALL_BLOBS: &str = "ALTER TABLE blob ADD COLUMN body {bytes};";

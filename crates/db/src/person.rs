@@ -120,10 +120,12 @@ pub async fn insert_first_administrator(tx: &mut Tx<'_>, name: &str) -> Result<O
     .await
 }
 
-/// Writes what a person is since; of a person that is locked.
+/// Writes what a person is since; of a person that is locked. The right of a system administrator that is given or taken by hand is no
+/// matter of groups any more.
 pub async fn update(tx: &mut Tx<'_>, person: &Person) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE person SET full_name = $2, email = $3, administrator = $4, barred = $5, disabled = $6, epoch = epoch + 1 WHERE id = $1",
+        "UPDATE person SET full_name = $2, email = $3, administrator = $4, barred = $5, disabled = $6,
+         administrator_by_group = (administrator_by_group AND administrator = $4), epoch = epoch + 1 WHERE id = $1",
         params![person.id, &person.full_name, &person.email, person.administrator, person.barred, person.disabled],
     )
     .await
@@ -189,6 +191,7 @@ pub async fn sign_out(tx: &mut Tx<'_>, person: i64) -> Result<(), DbError> {
 pub async fn remove(tx: &mut Tx<'_>, person: i64) -> Result<(), DbError> {
     sign_out(tx, person).await?;
     tx.execute("DELETE FROM access_key WHERE person = $1", params![person]).await?;
+    crate::identity::unlink(tx, person).await?;
     tx.execute("DELETE FROM member WHERE person = $1", params![person]).await?;
     tx.execute("DELETE FROM person WHERE id = $1", params![person]).await.map(drop)
 }

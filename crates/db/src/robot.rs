@@ -71,7 +71,7 @@ pub async fn update(tx: &mut Tx<'_>, robot: &Robot) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// Forgets a robot that is locked, with its keys.
+/// Forgets a robot that is locked, with its keys and trusts.
 pub async fn remove(tx: &mut Tx<'_>, robot: i64) -> Result<(), DbError> {
     // Whoever gets a token for one of the keys in this moment is waited for.
     tx.query("SELECT id FROM access_key WHERE robot = $1 ORDER BY id {for_update}", params![robot], |_| Ok(())).await?;
@@ -80,6 +80,7 @@ pub async fn remove(tx: &mut Tx<'_>, robot: i64) -> Result<(), DbError> {
         params![robot],
     )
     .await?;
+    crate::trust::remove_all(tx, robot).await?;
     tx.execute("DELETE FROM access_key WHERE robot = $1", params![robot]).await?;
     tx.execute("DELETE FROM robot WHERE id = $1", params![robot]).await.map(drop)
 }

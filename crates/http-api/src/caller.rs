@@ -169,7 +169,7 @@ impl Asking {
 
     /// The secret of the session that it came with.
     pub(crate) fn session<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        session_of(&self.asked.origin, headers)
+        SESSION.find(&self.asked.origin, headers)
     }
 
     /// Its id.
@@ -182,10 +182,32 @@ impl Asking {
     /// # Errors
     /// Never, for our secrets.
     pub(crate) fn cookie(&self, secret: &str, seconds: u64) -> Result<HeaderValue, Problem> {
+        self.cookie_of(SESSION, secret, seconds, "Strict")
+    }
+
+    /// The cookie of a sign-in at a provider. The provider sends the browser back to us, so that it must come along from another site.
+    ///
+    /// # Errors
+    /// Never, for what we make.
+    pub(crate) fn sign_on_cookie(&self, kept: &str, seconds: u64) -> Result<HeaderValue, Problem> {
+        self.cookie_of(SIGN_ON, kept, seconds, "Lax")
+    }
+
+    fn cookie_of(&self, kind: Cookie, value: &str, seconds: u64, site: &str) -> Result<HeaderValue, Problem> {
         let secure = if self.asked.origin.scheme == "https" { "; Secure" } else { "" };
-        let name = cookie_name(&self.asked.origin);
-        let cookie = format!("{name}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-        HeaderValue::from_str(&cookie).map_err(|_| Problem::internal("a session's secret is no text"))
+        let name = kind.name(&self.asked.origin);
+        let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={site}{secure}");
+        HeaderValue::from_str(&cookie).map_err(|_| Problem::internal("what a cookie holds is no text"))
+    }
+
+    /// What a sign-in at a provider, that was begun in this browser, needs to be finished.
+    pub(crate) fn sign_on<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        SIGN_ON.find(&self.asked.origin, headers)
+    }
+
+    /// The address of a path of ours, as clients reach it.
+    pub(crate) fn address(&self, path: &str) -> String {
+        self.asked.origin.address(path)
     }
 }
 
@@ -200,16 +222,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
     }
 }
 
-/// The name of the cookie. Over TLS browsers let no other host set it, also none of the same domain.
-fn cookie_name(origin: &Origin) -> &'static str {
-    if origin.scheme == "https" { "__Host-roadstead_session" } else { "roadstead_session" }
-}
+/// One of our cookies, by its names without and with TLS.
+#[derive(Clone, Copy)]
+struct Cookie([&'static str; 2]);
 
-/// The secret of a session that a request came with.
-fn session_of<'h>(origin: &Origin, headers: &'h HeaderMap) -> Option<&'h str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| (name == cookie_name(origin) && !value.is_empty()).then_some(value))
+const SESSION: Cookie = Cookie(["roadstead_session", "__Host-roadstead_session"]);
+const SIGN_ON: Cookie = Cookie(["roadstead_sign_on", "__Host-roadstead_sign_on"]);
+
+impl Cookie {
+    /// Over TLS browsers let no other host set it, also none of the same domain.
+    fn name(self, origin: &Origin) -> &'static str {
+        self.0[usize::from(origin.scheme == "https")]
+    }
+
+    /// What a request brought of it.
+    fn find<'h>(self, origin: &Origin, headers: &'h HeaderMap) -> Option<&'h str> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find_map(|(name, value)| (name == self.name(origin) && !value.is_empty()).then_some(value))
+    }
 }
 
 /// Whether a browser says that another site made the request. What is no browser says nothing.
@@ -226,7 +257,7 @@ async fn of_session(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<roadstead_access::Caller>, Problem> {
-    let Some(secret) = session_of(origin, headers) else { return Ok(None) };
+    let Some(secret) = SESSION.find(origin, headers) else { return Ok(None) };
     if !method.is_safe() && is_of_other_site(origin, headers) {
         return Err(Problem::denied("another site made this request: open the console itself"));
     }

@@ -23,7 +23,7 @@ pub(crate) const PROBLEM: &str = "Problem";
 #[derive(utoipa::OpenApi)]
 #[openapi(tags(
     (name = "Callers", description = "Who calls; one's own keys and password."),
-    (name = "Session", description = "Signing in with a password, for the console."),
+    (name = "Session", description = "Signing in with a password or at a provider of OpenID Connect, for the console."),
     (name = "Registries", description = "Where images are stored."),
     (name = "Repositories", description = "Images. A name is one segment of a path: its `/` are written `%2F`."),
     (name = "Artifacts", description = "What a repository holds: one manifest each, by its digest."),
@@ -31,7 +31,7 @@ pub(crate) const PROBLEM: &str = "Problem";
     (name = "Trash", description = "What was deleted, until its time is over."),
     (name = "Projects", description = "The tenants of the region."),
     (name = "Members", description = "Who has which role in a project, or on one registry."),
-    (name = "Robots", description = "What programs sign in as, and their keys."),
+    (name = "Robots", description = "What programs sign in as, their keys, and the jobs of a CI that they trust."),
     (name = "People", description = "Who may sign in."),
     (name = "Audit", description = "Who changed what."),
     (name = "Documentation", description = "What this API can do."),

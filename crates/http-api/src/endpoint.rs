@@ -16,6 +16,9 @@ use crate::{
     service::Api,
 };
 
+/// An operation with this extension takes parameters that it does not know, since others make them up.
+const MORE_PARAMETERS: &str = "x-more-parameters";
+
 /// One operation of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -47,11 +50,13 @@ impl Endpoints {
     pub(crate) fn with(mut self, row: Row, routes: UtoipaMethodRouter<Api>) -> Self {
         let (schemas, mut paths, methods) = routes;
         let mut parameters = Vec::new();
+        let mut more = false;
         for (path, item) in &mut paths.paths {
             for (method, operation) in operations_mut(item) {
                 let listed = operation.parameters.iter().flatten();
                 let listed = listed.filter(|parameter| parameter.parameter_in == ParameterIn::Query);
                 parameters.extend(listed.map(|parameter| parameter.name.clone()));
+                more |= operation.extensions.as_ref().is_some_and(|it| it.contains_key(MORE_PARAMETERS));
                 complete(operation, row);
                 self.table.push(Endpoint { method, path: path.clone(), row });
             }
@@ -61,7 +66,7 @@ impl Endpoints {
             known.and_then(|known| known.get(name)).is_some_and(|other| other != schema)
         };
         self.clashes.extend(schemas.iter().filter(clash).map(|(name, _)| name.clone()));
-        let gate = Gate { row, parameters: parameters.into() };
+        let gate = Gate { row, parameters: (!more).then(|| parameters.into()) };
         let methods =
             methods.route_layer(from_fn(move |request: Request, next: Next| enter(gate.clone(), request, next)));
         self.router = self.router.routes((schemas, paths, methods));

@@ -3,6 +3,7 @@
 mod artifacts;
 mod audit;
 mod buckets;
+mod identities;
 mod keys;
 mod me;
 mod members;
@@ -16,6 +17,8 @@ mod session;
 mod tags;
 mod trash;
 mod usage;
+mod sign_on;
+mod trusts;
 
 use std::str::FromStr;
 
@@ -56,6 +59,8 @@ pub fn all() -> Endpoints {
         .with(Row::Open, routes!(openapi::get_openapi))
         .with(Row::Open, routes!(session::post_session))
         .with(Row::Open, routes!(session::delete_session))
+        .with(Row::Open, routes!(sign_on::begin_sign_on))
+        .with(Row::Open, routes!(sign_on::finish_sign_on))
         .with(Row::SignedIn, routes!(me::get_me))
         .with(own, routes!(me::put_my_password))
         .with(own, routes!(keys::list_my_keys, keys::post_my_key))
@@ -66,6 +71,7 @@ pub fn all() -> Endpoints {
         .with(system, routes!(buckets::list_buckets))
         .with(system, routes!(buckets::get_bucket))
         .with(system, routes!(buckets::check_bucket))
+        .with(system, routes!(identities::get_identity, identities::put_identity, identities::delete_identity))
         .with(see, routes!(projects::list_projects))
         .with(see, routes!(projects::get_project))
         .with(system, routes!(projects::put_project, projects::patch_project, projects::delete_project))
@@ -78,6 +84,8 @@ pub fn all() -> Endpoints {
         .with(members, routes!(robots::put_robot, robots::patch_robot, robots::delete_robot))
         .with(members, routes!(keys::list_robot_keys, keys::post_robot_key))
         .with(members, routes!(keys::delete_robot_key))
+        .with(members, routes!(trusts::list_trusts, trusts::post_trust))
+        .with(members, routes!(trusts::delete_trust))
         .with(see, routes!(registries::list_registries))
         .with(see, routes!(registries::get_registry))
         .with(change, routes!(registries::put_registry, registries::patch_registry, registries::delete_registry))

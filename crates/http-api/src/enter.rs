@@ -34,8 +34,8 @@ pub(crate) struct Asked {
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) row: Row,
-    /// The names of the parameters that the document lists.
-    pub(crate) parameters: Arc<[String]>,
+    /// The names of the parameters that the document lists; `None`: others are no matter.
+    pub(crate) parameters: Option<Arc<[String]>>,
 }
 
 /// Lets a request through to its endpoint, or answers it.
@@ -68,5 +68,5 @@ async fn admit(gate: &Gate, parts: &mut Parts, label: &mut Option<CallerLabel>) 
     if let Some(caller) = caller.transpose()? {
         parts.extensions.insert(Caller::new(caller, gate.row, &asked));
     }
-    query::only_known(parts.uri.query(), &gate.parameters)
+    gate.parameters.as_ref().map_or(Ok(()), |known| query::only_known(parts.uri.query(), known))
 }

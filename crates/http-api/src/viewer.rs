@@ -37,7 +37,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The paths of these pages. They are no operations of the API, so the document does not have them.
 pub(crate) fn routes() -> Router<Api> {
-    let gate = Gate { row: Row::Open, parameters: Arc::new([]) };
+    let gate = Gate { row: Row::Open, parameters: Some(Arc::new([])) };
     Router::new()
         .route("/api", get(page))
         .route("/api/", get(page))

@@ -7,9 +7,11 @@ pub mod name;
 pub mod pattern;
 pub mod role;
 pub mod scope;
+pub mod trust;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use limits::{Limit, Limits};
 pub use name::{BucketName, NameError, PersonName, Place, ProjectName, Reference, RegistryName, RepositoryName, Tag};
 pub use pattern::Pattern;
 pub use role::Role;
+pub use trust::{TrustError, TrustedClaims};

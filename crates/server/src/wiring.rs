@@ -1,13 +1,16 @@
 //! From the configuration to open parts: database, bucket, rights, core.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use roadstead_access::{Access, AccessOptions};
+use roadstead_access::{Access, AccessOptions, SignOnOptions};
 use roadstead_blobs::{AzureOptions, Bucket, BucketKind, BucketOptions, GcsOptions, MemoryBudget, S3Options};
 use roadstead_db::{DatabaseUrl, Db, Options};
 use roadstead_http_oci::{Naming, Settings};
+use roadstead_oidc::{Issuer, IssuerOptions, Issuers, Provider, ProviderOptions};
+use roadstead_outgoing::{Options as OutgoingOptions, Outgoing};
 use roadstead_registry::{Buckets, Core, TicketKey};
 
 use crate::config::{self, BucketType, Config, DatabaseAddress, Secret};
@@ -143,13 +146,78 @@ pub async fn open_access(config: &Config, db: Db, secret_key: &Secret<[u8; 32]>)
     if config.access.open {
         tracing::warn!("access.open is on: everyone who reaches this service may do everything");
     }
+    let outgoing = outgoing(config)?;
     let options = AccessOptions {
+        issuers: issuers(config, &outgoing)?,
+        job_lifetime: Duration::from_secs(config.ci.login_seconds),
+        sign_on: sign_on(config, &outgoing)?,
         token_lifetime: Duration::from_secs(config.token.lifetime_seconds),
         refresh_lifetime: Duration::from_secs(config.token.refresh_days * 86_400),
         open: config.access.open,
         ..AccessOptions::new(*secret_key.expose())
     };
     Access::open(db, options).await.map_err(|error| error.to_string())
+}
+
+/// What asks issuers.
+///
+/// # Errors
+/// In words.
+pub fn outgoing(config: &Config) -> Result<Outgoing, String> {
+    Outgoing::new(&OutgoingOptions { ca_certificates: ca_certificates(config)? })
+}
+
+/// Whose tokens jobs of a CI may show; those that can't be reached with their keys.
+///
+/// # Errors
+/// In words.
+pub fn issuers(config: &Config, outgoing: &Outgoing) -> Result<Issuers, String> {
+    let ci = &config.ci;
+    let given: BTreeMap<String, serde_json::Value> = match &ci.keys_file {
+        Some(path) => serde_json::from_str(&read_text(path, "ci.keys_file")?).map_err(|error| {
+            format!(
+                "ci.keys_file = {} must be JSON such as {{\"ISSUER\": {{\"keys\": [...]}}}}: {error}",
+                path.display()
+            )
+        })?,
+        None => BTreeMap::new(),
+    };
+    let both = |issuer: &&String| given.contains_key(*issuer);
+    if let Some(both) = ci.issuers.iter().chain(&ci.internal_issuers).find(both) {
+        return Err(format!("the issuer {both} is in ci.keys_file and in another setting of [ci]: keep one of them"));
+    }
+    let reached = [(&ci.issuers, false), (&ci.internal_issuers, true)].into_iter().flat_map(|(issuers, internal)| {
+        issuers.iter().map(move |address| IssuerOptions { address: address.clone(), internal, keys: None })
+    });
+    let offline = given.iter().map(|(address, keys)| IssuerOptions {
+        address: address.clone(),
+        internal: false,
+        keys: Some(keys.to_string()),
+    });
+    reached.chain(offline).map(|options| Issuer::new(options, outgoing.clone())).collect()
+}
+
+/// Where people sign in beside their passwords.
+///
+/// # Errors
+/// In words.
+pub fn sign_on(config: &Config, outgoing: &Outgoing) -> Result<Option<SignOnOptions>, String> {
+    let oidc = &config.oidc;
+    let (Some(address), Some(client_id)) = (oidc.issuer.clone(), oidc.client_id.clone()) else { return Ok(None) };
+    let issuer = IssuerOptions { address, internal: oidc.internal, keys: None };
+    let client = ProviderOptions {
+        client_id,
+        client_secret: oidc.client_secret.as_ref().map(|secret| secret.expose().clone()),
+        scopes: oidc.scopes.clone(),
+    };
+    Ok(Some(SignOnOptions {
+        provider: Provider::new(Issuer::new(issuer, outgoing.clone())?, client),
+        name_claim: oidc.name_claim.clone(),
+        groups_claim: oidc.groups_claim.clone(),
+        makes_people: oidc.make_people,
+        roles: oidc.roles.clone(),
+        administrators: oidc.administrators.clone(),
+    }))
 }
 
 /// Opens the core; `ticket_key` is of use only where it serves uploads. The buckets must be those that the database names.

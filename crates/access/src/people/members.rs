@@ -1,15 +1,14 @@
 //! Members: who has which role where.
 
 use roadstead_db::{
-    Tx,
     audit::By,
-    member::{self, In, Member},
-    person, registry,
+    member::{self, Given, In, Member},
+    person,
 };
 use roadstead_model::{PersonName, ProjectName, RegistryName, Role};
 use serde_json::json;
 
-use super::{People, hold_project, lock_person, record, rows};
+use super::{People, hold, lock_person, record, rows};
 use crate::manage::ManageError;
 
 /// Where a role is given.
@@ -36,50 +35,42 @@ impl People {
         self.db
             .write(input, |tx, (place, name, role, by)| {
                 Box::pin(async move {
-                    let (rows, object) = hold_place(tx, place, name).await?;
+                    let (rows, place) = hold::place(tx, place).await?;
+                    let object = format!("{place}: {name}");
                     let person = lock_person(tx, name, None).await?.id;
                     let had = member::find(tx, rows, person).await?;
-                    member::set(tx, rows, person, *role).await?;
+                    member::write(tx, rows, person, Given { by_hand: Some(*role), ..had }).await?;
                     let words = |role: Role| json!({"role": role.name()});
-                    record(tx, by, "member.set", &object, had.map(words).as_ref(), Some(&words(*role))).await?;
-                    Ok(had.is_none())
+                    record(tx, by, "member.set", &object, had.by_hand.map(words).as_ref(), Some(&words(*role))).await?;
+                    Ok(had.role().is_none())
                 })
             })
             .await
     }
 
-    /// Takes a person's role away.
+    /// Takes a person's role away that was given by hand.
     ///
     /// # Errors
-    /// `Missing`.
+    /// `Missing`; `InTheWay` where groups alone give it.
     pub async fn remove_role(&self, place: RoleIn, person: &PersonName, by: &By) -> Result<(), ManageError> {
         let input = (place, person.clone(), by.clone());
         self.db
             .write(input, |tx, (place, name, by)| {
                 Box::pin(async move {
-                    let (rows, object) = hold_place(tx, place, name).await?;
+                    let (rows, place) = hold::place(tx, place).await?;
+                    let object = format!("{place}: {name}");
                     let missing = || ManageError::Missing("member");
                     let person = person::lock(tx, name.as_str()).await?.ok_or_else(missing)?.id;
-                    let had = member::find(tx, rows, person).await?.ok_or_else(missing)?;
-                    member::remove(tx, rows, person).await?;
-                    record(tx, by, "member.remove", &object, Some(&json!({"role": had.name()})), None).await
+                    let had = member::find(tx, rows, person).await?;
+                    if had.by_hand.is_none() && had.by_groups.is_some() {
+                        let words = "the person has this role by a group: it goes with the group at their next sign-in";
+                        return Err(ManageError::InTheWay(words.to_owned()));
+                    }
+                    let before = had.by_hand.ok_or_else(missing)?;
+                    member::write(tx, rows, person, Given { by_hand: None, ..had }).await?;
+                    record(tx, by, "member.remove", &object, Some(&json!({"role": before.name()})), None).await
                 })
             })
             .await
-    }
-}
-
-/// The rows of a place, and what the audit log calls a person's role in it.
-async fn hold_place(tx: &mut Tx<'_>, place: &RoleIn, person: &PersonName) -> Result<(In, String), ManageError> {
-    match place {
-        RoleIn::Project(name) => {
-            let project = hold_project(tx, name).await?;
-            Ok((In::Project(project.id), format!("project {name}: {person}")))
-        }
-        RoleIn::Registry(name) => {
-            let found = registry::hold_by_name(tx, name).await?;
-            let (registry, project) = found.ok_or(ManageError::Missing("registry"))?;
-            Ok((In::Registry(project, registry), format!("registry {name}: {person}")))
-        }
     }
 }

@@ -87,7 +87,7 @@ pub(super) struct LimitView {
 }
 
 impl LimitView {
-    fn of(limit: &Limit) -> Self {
+    pub(super) fn of(limit: &Limit) -> Self {
         Self {
             registry: limit.registry.as_ref().map(ToString::to_string),
             repositories: limit.repositories.as_ref().map(ToString::to_string),
@@ -112,6 +112,13 @@ impl LimitView {
     }
 }
 
+/// All limits of a key or trust.
+pub(super) fn read_limits(limits: &[LimitView]) -> Result<Limits, Problem> {
+    let limits = limits.iter().enumerate().map(|(number, limit)| limit.read(number));
+    let limits = Limits::new(limits.collect::<Result<_, _>>()?);
+    limits.map_err(|error| Problem::field("limits", error.to_string()))
+}
+
 /// What a new key is to be.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct KeyFields {
@@ -134,9 +141,9 @@ pub(super) struct RobotKeyFields {
     limits: Vec<LimitView>,
 }
 
-fn lifetime(days: Option<u32>) -> Result<Option<Duration>, Problem> {
+pub(super) fn lifetime(days: Option<u32>) -> Result<Option<Duration>, Problem> {
     match days {
-        Some(0) => Err(Problem::field("days", "must be at least 1; left out, the key does not end by itself")),
+        Some(0) => Err(Problem::field("days", "must be at least 1; left out, it does not end by itself")),
         days => Ok(days.map(|days| DAY * days)),
     }
 }
@@ -245,9 +252,7 @@ pub(super) async fn post_robot_key(
     Json(fields): Json<RobotKeyFields>,
 ) -> Result<Made<NewKeyView>, Problem> {
     let allowed = caller.allow(&api, Subject::Project(&project)).await?;
-    let limits = fields.limits.iter().enumerate().map(|(number, limit)| limit.read(number));
-    let limits = Limits::new(limits.collect::<Result<_, _>>()?);
-    let limits = limits.map_err(|error| Problem::field("limits", error.to_string()))?;
+    let limits = read_limits(&fields.limits)?;
     let whose = KeyFor::Robot(named("project", &project)?, named("robot", &robot)?, limits);
     let made = api.access().keys().create(whose, &fields.description, lifetime(fields.days)?, &allowed.by).await?;
     Ok(Made(made.into()))

@@ -59,8 +59,12 @@ pub(super) struct MemberView {
     person: String,
     /// What people call them.
     full_name: String,
-    /// Their role there.
+    /// Their role there: the stronger of the two below.
     role: RoleName,
+    /// The role that was given by hand.
+    by_hand: Option<RoleName>,
+    /// The role that groups gave at the last sign-in at the provider of OpenID Connect.
+    by_groups: Option<RoleName>,
     /// Since when.
     #[schema(inline)]
     since: Time,
@@ -68,8 +72,9 @@ pub(super) struct MemberView {
 
 impl From<Member> for MemberView {
     fn from(member: Member) -> Self {
-        let Member { person, full_name, role, since } = member;
-        Self { person, full_name, role: role.into(), since: Time(since) }
+        let Member { person, full_name, role, given, since } = member;
+        let (by_hand, by_groups) = (given.by_hand.map(RoleName::from), given.by_groups.map(RoleName::from));
+        Self { person, full_name, role: role.into(), by_hand, by_groups, since: Time(since) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the errors of the layers below to problems.
 
 use http::{HeaderValue, header};
-use roadstead_access::{KeyError, ManageError, Refusal, SignInError};
+use roadstead_access::{KeyError, ManageError, Refusal, SignInError, SignOnError};
 use roadstead_db::DbError;
 use roadstead_registry as core;
 
@@ -72,6 +72,20 @@ impl From<SignInError> for Problem {
                 Self::new(Code::TooManyRequests, words).header(header::RETRY_AFTER, pause.as_secs().into())
             }
             SignInError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignOnError> for Problem {
+    fn from(error: SignOnError) -> Self {
+        let words = error.to_string();
+        match error {
+            SignOnError::Again(_) => Self::invalid(words),
+            SignOnError::Place => Self::field("to", words),
+            SignOnError::Refused { .. } => Self::denied(words),
+            SignOnError::TooMany(error) => error.into(),
+            SignOnError::Unavailable(why) => Self::unavailable(why),
+            SignOnError::Failed(error) => error.into(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `GET /token` and `POST /token` (protocol.md 2.2, 2.3).
+//! `GET /token` and `POST /token` (protocol.md 2.2, 2.3), and the exchange of a CI job's own token (RFC 8693).
 //!
 //! The audience is always the host that was asked, whatever `service` says; what a scope names is read as that host's clients mean it.
 
 use std::{collections::HashMap, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
-use roadstead_access::{Access, Credentials, TokenError, TokenRequest};
+use roadstead_access::{Access, Credentials, TokenError, TokenGrant, TokenRequest};
 use roadstead_model::{Place, scope::Scopes};
 use serde_json::json;
 
@@ -23,6 +23,11 @@ const FORM_BYTES: usize = 64 << 10;
 /// How long a form may take to come. Anybody may send one.
 const FORM_TIME: Duration = Duration::from_secs(30);
 
+/// The exchange of a token of another service, and what such tokens are called.
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const SUBJECTS: [&str; 2] = ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -39,6 +44,8 @@ pub(crate) struct Asked<'a> {
 enum Manner {
     Docker,
     OAuth,
+    /// OAuth, where the credentials are what is exchanged.
+    Exchange,
 }
 
 impl Asked<'_> {
@@ -52,7 +59,7 @@ impl Asked<'_> {
         self.answer(Manner::Docker, credentials, &form, offline).await
     }
 
-    /// The OAuth way: a password or a refresh token in a form.
+    /// The OAuth way: a password, a refresh token or the token of a CI's job in a form.
     pub(crate) async fn post(&self, body: Incoming) -> Result<Response<Body>, ApiError> {
         let collected = body.collect(FORM_BYTES, FORM_TIME, self.room).await;
         let body = collected.map_err(|error| error.into_answer("token request", FORM_BYTES))?;
@@ -61,15 +68,36 @@ impl Asked<'_> {
         let credentials = match form.get("grant_type") {
             Some("password") => Credentials::password(field("username"), field("password")),
             Some("refresh_token") => Credentials::Refresh(field("refresh_token")),
+            Some(EXCHANGE) => return self.exchange(&form).await,
             _ => {
                 return Ok(oauth_error(
                     StatusCode::BAD_REQUEST,
                     "unsupported_grant_type",
-                    "grant_type is password or refresh_token",
+                    &format!("grant_type is password, refresh_token or {EXCHANGE}"),
                 ));
             }
         };
         self.answer(Manner::OAuth, credentials, &form, form.get("access_type") == Some("offline")).await
+    }
+
+    /// A job's token for one of ours: `client_id` is the robot, as `PROJECT/ROBOT`.
+    async fn exchange(&self, form: &Form) -> Result<Response<Body>, ApiError> {
+        let invalid = |words: &str| Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_request", words));
+        if !form.get("subject_token_type").is_some_and(|kind| SUBJECTS.contains(&kind)) {
+            return invalid(&format!("subject_token_type is {} or {}", SUBJECTS[0], SUBJECTS[1]));
+        }
+        if form.get("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
+            return invalid(&format!("requested_token_type is {ACCESS_TOKEN}, or left out"));
+        }
+        if form.get("actor_token").is_some() {
+            return invalid("nobody acts for somebody else here: leave actor_token out");
+        }
+        let robot = form.get("client_id").filter(|robot| robot.contains('/'));
+        let (Some(robot), Some(token)) = (robot, form.get("subject_token").filter(|token| !token.is_empty())) else {
+            return invalid("client_id is the robot, as PROJECT/ROBOT, and subject_token the token of the job");
+        };
+        let credentials = Credentials::Key { id: robot.to_owned(), secret: token.to_owned() };
+        self.answer(Manner::Exchange, credentials, form, false).await
     }
 
     async fn answer(
@@ -87,10 +115,13 @@ impl Asked<'_> {
             offline,
         };
         match self.access.token(request).await {
-            Ok(grant) => Ok(Answer::new(StatusCode::OK)
-                .header(header::CONTENT_TYPE, JSON)
-                .header(header::CACHE_CONTROL, NO_STORE)
-                .body(bytes::Bytes::from(grant.to_json()))),
+            Ok(grant) => {
+                let body = if manner == Manner::Exchange { exchanged(&grant) } else { grant.to_json() };
+                Ok(Answer::new(StatusCode::OK)
+                    .header(header::CONTENT_TYPE, JSON)
+                    .header(header::CACHE_CONTROL, NO_STORE)
+                    .body(bytes::Bytes::from(body)))
+            }
             Err(error) => self.failed(manner, error),
         }
     }
@@ -106,6 +137,10 @@ impl Asked<'_> {
         match (error, manner) {
             (TokenError::Unavailable(why), _) => Err(ApiError::unavailable(why)),
             (TokenError::InvalidGrant, _) => Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_grant", &message)),
+            (TokenError::WrongCredentials, Manner::Exchange) => {
+                let words = "the token is not valid, or no robot of this name trusts it";
+                Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_request", words))
+            }
             (TokenError::WrongCredentials, Manner::OAuth) => {
                 Ok(oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", &message))
             }
@@ -114,7 +149,7 @@ impl Asked<'_> {
                 Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
                     .header(header::WWW_AUTHENTICATE, challenge))
             }
-            (TokenError::Invalid(_), Manner::OAuth) => {
+            (TokenError::Invalid(_), Manner::OAuth | Manner::Exchange) => {
                 Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_request", &message))
             }
             (TokenError::Invalid(_), Manner::Docker) => {
@@ -122,6 +157,14 @@ impl Asked<'_> {
             }
         }
     }
+}
+
+/// The answer to an exchange has two members more (RFC 8693, 2.2.1).
+fn exchanged(grant: &TokenGrant) -> String {
+    let mut answer = json!(grant);
+    answer["issued_token_type"] = ACCESS_TOKEN.into();
+    answer["token_type"] = "Bearer".into();
+    answer.to_string()
 }
 
 /// An error by its OAuth name, and in the form of all errors of the registry beside it.

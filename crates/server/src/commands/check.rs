@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use roadstead_access::{Access, Clock, Entropy};
 use roadstead_blobs::Bucket;
 use roadstead_db::{DatabaseUrl, Db};
+use roadstead_oidc::Issuer;
 use roadstead_registry::{DEFAULT_BUCKET, check_bucket};
 
 use super::execute::{Command, Outcome};
@@ -50,7 +51,30 @@ pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
         let title = if name == DEFAULT_BUCKET { "bucket".to_owned() } else { format!("bucket {name}") };
         lines.tell(&title, bucket(config, name, of, &db).await);
     }
+    issuers(config, &mut lines).await;
     Ok(if lines.trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether tokens of others can be checked: each issuer is asked for its keys.
+async fn issuers(config: &Config, lines: &mut Lines) {
+    let now = Clock::system().seconds();
+    match wiring::outgoing(config).and_then(|outgoing| wiring::sign_on(config, &outgoing)) {
+        Ok(None) => {}
+        Ok(Some(sign_on)) => lines.tell("provider", look(sign_on.provider.issuer(), now).await),
+        Err(words) => lines.tell("provider", Err(words)),
+    }
+    match wiring::outgoing(config).and_then(|outgoing| wiring::issuers(config, &outgoing)) {
+        Ok(issuers) => {
+            for issuer in issuers.iter() {
+                lines.tell("issuer for CI", look(issuer, now).await);
+            }
+        }
+        Err(words) => lines.tell("issuer for CI", Err(words)),
+    }
+}
+
+async fn look(issuer: &Issuer, now: i64) -> Found {
+    issuer.look(now).await.map(|()| format!("{}: its keys can be had", issuer.address()))
 }
 
 struct Lines {

@@ -63,10 +63,35 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
             "bucket.path is not set: a further bucket of the kind `directory` needs a directory of its own",
         );
     }
+    check_tokens(config, &mut refuse);
     let mut places: Vec<_> = config.all_buckets().map(|(_, bucket)| config.place_of(bucket)).collect();
     places.sort();
     let twice = places.windows(2).any(|pair| pair[0] == pair[1]);
     refuse(twice, "two buckets are the same place: each needs one of its own");
+}
+
+/// Sign-in at a provider, and tokens of a CI.
+fn check_tokens(config: &Config, refuse: &mut impl FnMut(bool, &str)) {
+    let (oidc, ci) = (&config.oidc, &config.ci);
+    refuse(oidc.issuer.is_some() && oidc.client_id.is_none(), "oidc.issuer is set without oidc.client_id");
+    let alone = oidc.issuer.is_none()
+        && (oidc.client_id.is_some() || oidc.administrators.is_some() || oidc.make_people || !oidc.roles.is_empty());
+    refuse(alone, "oidc.client_id, oidc.roles, oidc.administrators or oidc.make_people is set without oidc.issuer");
+    let is_plain = |issuer: &String| !issuer.starts_with("https://");
+    refuse(
+        oidc.issuer.as_ref().is_some_and(is_plain) && !oidc.internal,
+        "oidc.issuer does not begin with `https://`: that is allowed inside the network only, where oidc.internal is set",
+    );
+    refuse(
+        ci.issuers.iter().any(is_plain),
+        "ci.issuers names one that does not begin with `https://`: that is allowed inside the network only, in ci.internal_issuers",
+    );
+    let mut all: Vec<_> = ci.issuers.iter().chain(&ci.internal_issuers).collect();
+    all.sort();
+    refuse(
+        all.windows(2).any(|pair| pair[0] == pair[1]),
+        "ci.issuers and ci.internal_issuers name the same issuer twice",
+    );
 }
 
 /// What must hold for each bucket; `bucket.` in the words stands for its section.

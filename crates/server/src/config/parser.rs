@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
+use roadstead_access::{GroupRole, RoleIn};
 use url::Url;
 
 use super::Secret;
@@ -123,6 +124,50 @@ pub(super) fn web_address() -> Parser<String> {
     Parser::new("an address that begins with `http://` or `https://`", |text| {
         let url = Url::parse(text).ok()?;
         (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| text.trim_end_matches('/').to_owned())
+    })
+}
+
+/// An issuer of tokens, kept letter by letter: it is compared with what tokens say.
+pub(super) fn issuer() -> Parser<String> {
+    Parser::new(ISSUER, |text| is_issuer(text).then(|| text.to_owned()))
+}
+
+/// Issuers of tokens.
+pub(super) fn issuers() -> Parser<Vec<String>> {
+    list("addresses such as `https://gitlab.com`, without `?` and `#`", |text| is_issuer(text).then(|| text.to_owned()))
+}
+
+const ISSUER: &str = "an address such as `https://login.example.com/realms/staff`, without `?` and `#`";
+
+fn is_issuer(text: &str) -> bool {
+    text.len() <= 1000
+        && Url::parse(text).is_ok_and(|url| {
+            let whole = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+            matches!(url.scheme(), "http" | "https") && url.has_host() && whole && url.password().is_none()
+        })
+}
+
+/// Words of printable letters, one of which must be among them.
+pub(super) fn words(needed: &'static str) -> Parser<Vec<String>> {
+    let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_graphic()).then(|| text.to_owned());
+    let inner = list(&format!("words, with `{needed}` among them"), is_word);
+    let parse = inner.parse;
+    Parser { parse: Box::new(move |text| parse(text).filter(|found| found.iter().any(|it| it == needed))), ..inner }
+}
+
+/// Roles that groups give. The name of a group may hold colons itself.
+pub(super) fn group_roles() -> Parser<Vec<GroupRole>> {
+    let each = "`GROUP:project:PROJECT:ROLE` or `GROUP:registry:REGISTRY:ROLE`, the role one of `manager`, `uploader`, `viewer`";
+    list(each, |text| {
+        let mut parts = text.rsplitn(4, ':');
+        let (role, name, kind, group) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let place = match kind {
+            "project" => RoleIn::Project(name.parse().ok()?),
+            "registry" => RoleIn::Registry(name.parse().ok()?),
+            _ => return None,
+        };
+        (!group.is_empty()).then_some(())?;
+        Some(GroupRole { group: group.to_owned(), place, role: role.parse().ok()? })
     })
 }
 

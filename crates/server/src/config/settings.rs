@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use roadstead_access::GroupRole;
 use roadstead_model::{BucketName, RegistryName};
 
 use super::Secret;
@@ -283,6 +284,38 @@ settings! {
             "Seconds that an access token lives; 12 hours at most.";
         refresh_days: u64 = "90", number(1..=365),
             "Days that a refresh token lives.";
+    }
+    oidc Oidc "Signing in at a provider of OpenID Connect, for people. Set `oidc.issuer` and `oidc.client_id`, and register `https://HOST/api/v1/session/oidc/callback` there as the address to come back to." {
+        issuer: Option<String> = "", optional(issuer()),
+            "The provider, exactly as its tokens name it (`iss`). Its document lies at `ISSUER/.well-known/openid-configuration`. Without it people sign in with passwords only.";
+        client_id: Option<String> = "", optional(text()),
+            "The name by which the provider knows this service.";
+        client_secret: Option<Secret<String>> = "", optional(secret(text())),
+            "The secret that goes with it. A client without one is protected by PKCE alone.";
+        internal: bool = "false", yes_or_no(),
+            "The provider lies inside the network: private addresses and plain `http` are allowed. Otherwise only `https` to public addresses is.";
+        scopes: Vec<String> = "openid,profile,email", words("openid"),
+            "What the provider is asked for; `openid` must be among them. Some need another one for groups.";
+        name_claim: String = "preferred_username", text(),
+            "The claim of the ID token that names a person who is not here yet. In lower case it must be a person's name.";
+        groups_claim: String = "groups", text(),
+            "The claim of the ID token with the groups that a person is in: a list of texts.";
+        make_people: bool = "false", yes_or_no(),
+            "Make a person at the first sign-in of somebody who is not here yet. Otherwise a system administrator makes and links them.";
+        roles: Vec<GroupRole> = "", group_roles(),
+            "Roles that groups give, brought up to date at each sign-in.";
+        administrators: Option<String> = "", optional(text()),
+            "The group whose people are system administrators, brought up to date at each sign-in.";
+    }
+    ci Ci "Jobs of CI services that sign in as robots with the tokens that their service makes for them. Which jobs a robot trusts is said by its trusts." {
+        issuers: Vec<String> = "", issuers(),
+            "Issuers of tokens in the public internet that robots may trust, exactly as the tokens name them (`iss`): `https://token.actions.githubusercontent.com` is GitHub Actions, `https://gitlab.com` GitLab.";
+        internal_issuers: Vec<String> = "", issuers(),
+            "The same inside the network: private addresses and plain `http` are allowed.";
+        keys_file: Option<PathBuf> = "", optional(path()),
+            "JSON file with the keys of issuers that can't be reached, such as those of Kubernetes: `{\"ISSUER\": {\"keys\": [...]}}`. Robots may trust these, too, and nothing is fetched from them. It is read at the start.";
+        login_seconds: u64 = "3600", number(60..=43_200),
+            "Seconds that a job stays signed in with what it got for its token, which itself often lives for minutes only: as long as a build with its push takes; 12 hours at most.";
     }
     trash Trash "What was deleted." {
         days: u64 = "7", number(0..=YEARS_10),

@@ -141,6 +141,37 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn groups_give_roles_in_places() {
+    let given = "[oidc]\nissuer = 'https://login.example.com/'\nclient_id = 'x'\nroles = ['/a:b:project:shop:manager', 'c:registry:shop-images:viewer']";
+    let config = load(given, &[], &[]).expect("right");
+    assert_eq!(config.oidc.issuer.as_deref(), Some("https://login.example.com/"), "it is compared letter by letter");
+    let groups: Vec<_> = config.oidc.roles.iter().map(|it| (it.group.as_str(), it.role.name())).collect();
+    assert_eq!(groups, [("/a:b", "manager"), ("c", "viewer")]);
+    for wrong in [
+        "a:project:shop:owner",
+        "a:team:shop:viewer",
+        "a:project:S:viewer",
+        "project:shop:viewer",
+        ":project:shop:viewer",
+    ] {
+        refused(&format!("[oidc]\nroles = ['{wrong}']"), &[], &["oidc.roles", "GROUP:project:PROJECT:ROLE"]);
+    }
+}
+
+#[test]
+fn issuers_outside_speak_https() {
+    refused("[oidc]\nissuer = 'http://login.example.com'\nclient_id = 'x'", &[], &["oidc.internal"]);
+    refused("[oidc]\nissuer = 'https://login.example.com'", &[], &["oidc.client_id"]);
+    refused("[oidc]\nmake_people = true", &[], &["oidc.issuer"]);
+    refused("[oidc]\nscopes = ['email']", &[], &["oidc.scopes", "`openid`"]);
+    refused("[ci]\nissuers = ['http://ci.example.com']", &[], &["ci.internal_issuers"]);
+    refused("[ci]\nissuers = ['https://a.example?x']", &[], &["ci.issuers", "without `?`"]);
+    refused("[ci]\nissuers = ['https://a.example']\ninternal_issuers = ['https://a.example']", &[], &["twice"]);
+    refused("[ci]\nlogin_seconds = 43201", &[], &["to 43200"]);
+    assert!(load("[ci]\ninternal_issuers = ['http://ci.internal']", &[], &[]).is_ok());
+}
+
+#[test]
 fn what_kubernetes_adds_for_a_service_of_our_name_does_no_harm() {
     let added = [
         ("ROADSTEAD_PORT", "tcp://10.0.0.1:5000"),

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use roadstead_testkit::{
-    engines,
+    Server, engines,
     server::{KEY_ID, KEY_SECRET},
 };
 
@@ -20,7 +20,8 @@ fn guide_to_the_api_works(storage: &Storage) {
     let blocks: Vec<&str> =
         guide.split("```sh\n").skip(1).map(|rest| rest.split_once("```").expect("a block has an end").0).collect();
     assert!(blocks.len() >= 8, "{} blocks", blocks.len());
-    let server = storage.start();
+    let issuer = ("ROADSTEAD_CI_ISSUERS", "https://token.actions.githubusercontent.com");
+    let server = Server::start(storage.setup().set(issuer.0, issuer.1));
     let script = blocks.concat().replace("127.0.0.1:5000", &server.address().to_string());
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new("bash")
