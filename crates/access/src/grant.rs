@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use roadstead_db::{
     DbError,
-    facts::{self, Facts},
+    facts::{self, Asker, Facts, View},
     keys::{self, StoredKey},
 };
 use roadstead_model::{
@@ -34,12 +34,14 @@ const MAX_SERVICE_BYTES: usize = 300;
 
 /// What a client asks a token for.
 pub struct TokenRequest<'a> {
-    /// The host that was asked. It becomes the audience: the token is good for it alone.
+    /// The host that was asked, and on which kind of listener. It becomes the audience: the token is good for it alone.
     pub service: &'a str,
     /// What the client shows.
     pub credentials: Credentials,
     /// What it wants to do.
     pub scopes: Scopes,
+    /// Which registries there are where it was asked: what names another one is dropped.
+    pub view: View<'a>,
     /// Which place a repository name in a scope means on the host that was asked (host style or path style); `None` for one that
     /// is no name, which is dropped.
     pub resolve: &'a (dyn Fn(&str) -> Option<Place> + Sync),
@@ -86,7 +88,7 @@ impl Access {
     /// # Errors
     /// See [`TokenError`].
     pub async fn token(&self, request: TokenRequest<'_>) -> Result<TokenGrant, TokenError> {
-        let TokenRequest { service, credentials, scopes, resolve, offline } = request;
+        let TokenRequest { service, credentials, scopes, view, resolve, offline } = request;
         if service.is_empty() || service.len() > MAX_SERVICE_BYTES || service.contains('\0') {
             return Err(TokenError::Invalid("the service is not a host"));
         }
@@ -103,7 +105,7 @@ impl Access {
                 (Some(key), offline.then_some(token))
             }
         };
-        let (scope, access) = self.granted(key.as_ref(), &scopes, resolve).await?;
+        let (scope, access) = self.granted(key.as_ref(), &scopes, view, resolve).await?;
 
         let now = self.0.clock.seconds();
         let lifetime = self.0.token_lifetime.as_secs();
@@ -128,6 +130,7 @@ impl Access {
         &self,
         key: Option<&StoredKey>,
         scopes: &Scopes,
+        view: View<'_>,
         resolve: &(dyn Fn(&str) -> Option<Place> + Sync),
     ) -> Result<(Scopes, Vec<Claim>), DbError> {
         let administrator = key.is_some_and(|key| key.administrator);
@@ -148,7 +151,8 @@ impl Access {
                             if known.len() >= MAX_REGISTRIES {
                                 continue;
                             }
-                            let facts = facts::of_registry(&self.0.db, &place.registry, key.map(|key| key.id)).await?;
+                            let asker = Asker { key: key.map(|key| key.id), view };
+                            let facts = facts::of_registry(&self.0.db, &place.registry, asker).await?;
                             known.insert(place.registry.clone(), facts);
                         }
                         grantable_here(&place, &known[&place.registry])

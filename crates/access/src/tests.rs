@@ -14,7 +14,7 @@ use std::sync::{
 };
 
 use roadstead_db::{
-    DatabaseUrl, Db, DbError, Options, audit, keys as rows, member, person, project, pull, registry, robot,
+    DatabaseUrl, Db, DbError, Options, audit, facts::View, keys as rows, member, person, project, pull, registry, robot,
 };
 use roadstead_model::{Place, Role, scope::Scopes};
 use roadstead_testkit::{engines, postgres::Database};
@@ -164,6 +164,7 @@ impl World {
                             private_id: name.to_owned(),
                             description: String::new(),
                             public_pull,
+                            public_endpoint: true,
                             by: By::name("test"),
                         };
                         registry::create(tx, &new).await?;
@@ -241,7 +242,7 @@ async fn ask_at(
     offline: bool,
 ) -> Result<TokenGrant, TokenError> {
     let scopes = Scopes::parse(scopes.iter().copied());
-    node.token(TokenRequest { service, credentials, scopes, resolve: &resolve, offline }).await
+    node.token(TokenRequest { service, credentials, scopes, view: View::Public, resolve: &resolve, offline }).await
 }
 
 async fn bearer(node: &Access, token: &str) -> Result<Caller, Refusal> {
@@ -257,6 +258,6 @@ async fn basic(node: &Access, id: &str, secret: &str) -> Result<Caller, Refusal>
 /// What becomes of a request: credentials, facts, decision.
 async fn attempt(world: &World, caller: &Caller, action: Action, at: &str) -> Result<(), Refusal> {
     let place = place(at);
-    let facts = pull::facts(&world.db, &place, caller.key()).await.unwrap();
+    let facts = pull::facts(&world.db, &place, caller.key().into()).await.unwrap();
     decide(caller, action, Target::Place(&place), &facts)
 }

@@ -29,6 +29,8 @@ pub struct Registry {
     pub public_endpoint: bool,
     /// Microseconds since 1970.
     pub created: i64,
+    /// Random id in its private host name.
+    pub private_id: String,
     /// Goes up with each change of its settings.
     pub epoch: i64,
     /// In the trash until then (microseconds since 1970).
@@ -63,6 +65,8 @@ pub struct NewRegistry {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
     /// Who makes it, for the audit log.
     pub by: By,
 }
@@ -87,7 +91,15 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
         .query_opt(
             "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, epoch, created)
              VALUES ($1, $2, 'standard', $3, $4, $5, $6, $7, 0, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
-            params![project, new.name.as_str(), new.bucket, &new.private_id, &new.description, true, new.public_pull],
+            params![
+                project,
+                new.name.as_str(),
+                new.bucket,
+                &new.private_id,
+                &new.description,
+                new.public_endpoint,
+                new.public_pull
+            ],
             |row| row.get::<i64>(0),
         )
         .await?;
@@ -96,7 +108,10 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
             .await?;
         event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
         // Names need no escapes.
-        let after = format!(r#"{{"project":"{}","public_pull":{}}}"#, new.project, new.public_pull);
+        let after = format!(
+            r#"{{"project":"{}","public_pull":{},"public_endpoint":{}}}"#,
+            new.project, new.public_pull, new.public_endpoint
+        );
         audit::record(tx, &new.by, "registry.create", new.name.as_str(), None, Some(&after)).await?;
     }
     Ok(id)
@@ -108,7 +123,8 @@ macro_rules! registry_sql {
             "SELECT g.id, g.name, p.name, b.name, g.kind, g.description, g.public_pull, g.public_endpoint, g.created, d.until, g.epoch,
              u.repositories + COALESCE((SELECT CAST(SUM(c.repositories) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.artifacts + COALESCE((SELECT CAST(SUM(c.artifacts) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
-             u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0)
+             u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
+             g.private_id
              FROM registry g JOIN project p ON p.id = g.project JOIN bucket b ON b.id = g.bucket
              JOIN usage u ON u.registry = g.id LEFT JOIN deletion d ON d.id = g.deletion ",
             $rest
@@ -129,6 +145,7 @@ fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
         created: row.get(8)?,
         trashed_until: row.get(9)?,
         epoch: row.get(10)?,
+        private_id: row.get(14)?,
         usage: Usage { repositories: row.get(11)?, artifacts: row.get(12)?, bytes: row.get(13)? },
     })
 }
@@ -151,6 +168,11 @@ pub async fn show(db: &Db, name: &RegistryName) -> Result<Option<Registry>, DbEr
     db.query_opt(registry_sql!("WHERE g.name = $1"), params![name.as_str()], registry).await
 }
 
+/// The registry whose private host name has this random id, also when it is in the trash.
+pub async fn by_private_id(db: &Db, id: &str) -> Result<Option<String>, DbError> {
+    db.query_opt("SELECT name FROM registry WHERE private_id = $1", params![id], |row| row.get(0)).await
+}
+
 /// What can be changed of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -158,14 +180,20 @@ pub struct Settings {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
 }
 
 /// Row, epoch and settings of a living registry, locked until the transaction ends.
 pub async fn lock_settings(tx: &mut Tx<'_>, name: &RegistryName) -> Result<Option<(i64, i64, Settings)>, DbError> {
     tx.query_opt(
-        "SELECT id, epoch, description, public_pull FROM registry WHERE name = $1 AND deletion IS NULL {for_no_key_update}",
+        "SELECT id, epoch, description, public_pull, public_endpoint FROM registry WHERE name = $1 AND deletion IS NULL {for_no_key_update}",
         params![name.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?, Settings { description: row.get(2)?, public_pull: row.get(3)? })),
+        |row| {
+            let settings =
+                Settings { description: row.get(2)?, public_pull: row.get(3)?, public_endpoint: row.get(4)? };
+            Ok((row.get(0)?, row.get(1)?, settings))
+        },
     )
     .await
 }
@@ -173,8 +201,8 @@ pub async fn lock_settings(tx: &mut Tx<'_>, name: &RegistryName) -> Result<Optio
 /// Writes the settings of a registry that is locked.
 pub async fn update(tx: &mut Tx<'_>, id: i64, settings: &Settings) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE registry SET description = $2, public_pull = $3, epoch = epoch + 1 WHERE id = $1",
-        params![id, &settings.description, settings.public_pull],
+        "UPDATE registry SET description = $2, public_pull = $3, public_endpoint = $4, epoch = epoch + 1 WHERE id = $1",
+        params![id, &settings.description, settings.public_pull, settings.public_endpoint],
     )
     .await
     .map(drop)

@@ -74,6 +74,11 @@ impl Api {
         &self.0.sessions
     }
 
+    /// By which names clients come.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.0.naming
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
     }

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, request::Parts};
 use roadstead_access::{Action, Caller, Refusal, Target, decide};
-use roadstead_db::facts::Facts;
+use roadstead_db::facts::{Asker, Facts};
 use roadstead_model::{Place, RepositoryName};
 use roadstead_registry::{Core, Gate};
 
@@ -50,6 +50,11 @@ impl Call<'_> {
         &self.shared.settings
     }
 
+    /// Whose facts are read, and from where it was asked.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker { key: self.caller.key(), view: self.addressing.view(self.origin.reach) }
+    }
+
     pub(crate) fn query(&self) -> Query<'_> {
         Query::new(self.parts.uri.query())
     }
@@ -75,7 +80,7 @@ impl Call<'_> {
     /// Place and rights of an operation that needs nothing else from its first read.
     pub(crate) async fn enter(&self, action: Action, name: &RepositoryName) -> Result<(Place, Gate), ApiError> {
         let place = self.place(action, name).await?;
-        let gate = self.core().gate(&place, self.caller.key()).await?;
+        let gate = self.core().gate(&place, self.asker()).await?;
         self.decide(action, name, &place, &gate)?;
         Ok((place, gate))
     }

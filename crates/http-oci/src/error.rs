@@ -255,12 +255,12 @@ impl From<core::Error> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use roadstead_model::Digest;
+    use roadstead_model::{Digest, Reach};
 
     use super::*;
 
     fn origin() -> Origin {
-        Origin { scheme: "https", host: "r.test".into() }
+        Origin { scheme: "https", host: "r.test".into(), reach: Reach::Public }
     }
 
     fn text(response: Response<Body>) -> String {

@@ -54,6 +54,8 @@ pub struct RegistryPlan {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
     /// The project is made, if there is none of its name.
     pub make_project: bool,
 }
@@ -65,6 +67,8 @@ pub struct RegistryChange {
     pub description: Option<String>,
     /// Anyone may pull.
     pub public_pull: Option<bool>,
+    /// It answers on public listeners.
+    pub public_endpoint: Option<bool>,
 }
 
 impl Core {
@@ -85,6 +89,13 @@ impl Core {
     /// `Missing`.
     pub async fn registry(&self, name: &RegistryName) -> Result<Registry, RegistryError> {
         show_registry(self.db(), name).await
+    }
+
+    /// The name of the registry whose private host name has this random id. It never changes, but a later registry may be called
+    /// the same: [`View::PrivateHost`](roadstead_db::facts::View) finds only the right one.
+    pub async fn private_registry(&self, id: &str) -> Result<Option<RegistryName>, DbError> {
+        let name = registry::by_private_id(self.db(), id).await?;
+        Ok(name.and_then(|name| name.parse().ok()))
     }
 
     /// Makes a registry.
@@ -109,6 +120,7 @@ impl Core {
             private_id: hex(&rand::random::<[u8; 8]>()),
             description: plan.description,
             public_pull: plan.public_pull,
+            public_endpoint: plan.public_endpoint,
             by: by.clone(),
         };
         let input = (new, plan.make_project);
@@ -153,9 +165,16 @@ impl Core {
                     let new = Settings {
                         description: change.description.clone().unwrap_or_else(|| old.description.clone()),
                         public_pull: change.public_pull.unwrap_or(old.public_pull),
+                        public_endpoint: change.public_endpoint.unwrap_or(old.public_endpoint),
                     };
                     registry::update(tx, id, &new).await?;
-                    let words = |it: &Settings| json!({"description": it.description, "public_pull": it.public_pull});
+                    let words = |it: &Settings| {
+                        json!({
+                            "description": it.description,
+                            "public_pull": it.public_pull,
+                            "public_endpoint": it.public_endpoint,
+                        })
+                    };
                     let (before, after) = (words(&old).to_string(), words(&new).to_string());
                     audit::record(tx, by, "registry.change", name.as_str(), Some(&before), Some(&after)).await?;
                     Ok(())

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
 use roadstead_http_api::ApiService;
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, client_of, is_host, refusal};
-use roadstead_model::digest::hex;
+use roadstead_model::{Reach, digest::hex};
 use roadstead_registry::{Core, Error};
 
 use crate::health::Health;
@@ -73,8 +73,8 @@ impl Front {
     }
 
     /// The door of one listener.
-    pub fn door(&self, doors: Doors) -> Door {
-        Door { front: self.clone(), doors }
+    pub fn door(&self, doors: Doors, reach: Reach) -> Door {
+        Door { front: self.clone(), doors, reach }
     }
 
     /// The answer, and the access key that it was asked for with.
@@ -83,6 +83,7 @@ impl Front {
         request: Request<RequestBody>,
         peer: Peer,
         doors: Doors,
+        reach: Reach,
         id: &Arc<str>,
     ) -> (Response<Body>, Option<CallerLabel>) {
         if let Some((status, words)) = misframed(&request, peer) {
@@ -92,7 +93,7 @@ impl Front {
         }
         let path = request.uri().path();
         if doors != Doors::Metrics {
-            let connection = Connection { remote: peer.remote, tls: peer.tls };
+            let connection = Connection { remote: peer.remote, tls: peer.tls, reach };
             if OciService::serves(path) {
                 return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
             }
@@ -153,20 +154,21 @@ impl Front {
 pub struct Door {
     front: Front,
     doors: Doors,
+    reach: Reach,
 }
 
 impl Respond for Door {
     type Body = Recorded;
 
     fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Recorded>> + Send {
-        let Self { front, doors } = self.clone();
+        let Self { front, doors, reach } = self.clone();
         async move {
             let id = request_id(request.headers());
             front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id, &request, remote);
             // Large, and handed on several times by those who poll it.
-            let answer = Box::pin(front.answer(request, peer, doors, &id));
+            let answer = Box::pin(front.answer(request, peer, doors, reach, &id));
             let (mut response, key) = REQUEST.scope(Arc::clone(&id), answer).await;
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);

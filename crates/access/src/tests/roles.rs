@@ -121,6 +121,7 @@ fn a_robot_is_nobody_in_another_project() {
                         private_id: "foreign".to_owned(),
                         description: String::new(),
                         public_pull: false,
+                        public_endpoint: true,
                         by: By::name("test"),
                     };
                     registry::create(tx, &new).await

@@ -1,6 +1,6 @@
 //! `GET /token` and `POST /token` (protocol.md 2.2, 2.3).
 //!
-//! The audience is always the host that was asked, whatever `service` says; what a scope names is read as that host's clients mean it.
+//! The audience is always the host that was asked, and the kind of listener, whatever `service` says; what a scope names is read as that host's clients mean it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -80,9 +80,10 @@ impl Asked<'_> {
         offline: bool,
     ) -> Result<Response<Body>, ApiError> {
         let request = TokenRequest {
-            service: &self.origin.host,
+            service: &self.origin.audience(),
             credentials,
             scopes: Scopes::parse(form.scopes()),
+            view: self.addressing.view(self.origin.reach),
             resolve: &|name| self.resolve(name),
             offline,
         };

@@ -42,7 +42,7 @@ async fn mount(call: &Call<'_>, gate: &Gate, place: &Place, digest: &Digest) -> 
         return Ok(reads_registry && core.mount(gate, place, digest, MountFrom::Registry).await?);
     };
     let Some(from) = from.parse().ok().and_then(|name| call.addressing.place(&name)) else { return Ok(false) };
-    let source = core.gate(&from, call.caller.key()).await?;
+    let source = core.gate(&from, call.asker()).await?;
     let reads_source = may_read(&from, &source) || (reads_registry && from.registry == place.registry);
     Ok(reads_source && core.mount(gate, place, digest, MountFrom::Place(&source)).await?)
 }

@@ -1,7 +1,7 @@
 //! A registry that is deleted: nothing comes into it any more, its name stays taken, and after its time nothing of it is left. And what
 //! is listed of all of them.
 
-use roadstead_db::{DbError, registry};
+use roadstead_db::{DbError, facts::View, registry};
 use roadstead_registry::{CatalogOf, Core, Error, MountFrom};
 
 use crate::{
@@ -139,6 +139,7 @@ async fn the_name_stays_taken_until_the_end_of_the_trash(scene: Scene) {
             private_id: "again".to_owned(),
             description: String::new(),
             public_pull: false,
+            public_endpoint: true,
             by: roadstead_db::audit::By::name("test"),
         };
         let made = core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
@@ -213,7 +214,7 @@ async fn pages_of_the_catalog_go_over_all_registries(scene: Scene) {
     for limit in 1..=all.len() + 1 {
         let (mut listed, mut last) = (Vec::<String>::new(), None);
         loop {
-            let page = scene.core.catalog(&CatalogOf::Region, last.as_deref(), limit).await.unwrap();
+            let page = scene.core.catalog(&CatalogOf::Region, View::Public, last.as_deref(), limit).await.unwrap();
             assert!(page.names.len() <= limit && (page.names.len() == limit || !page.more), "{page:?}");
             listed.extend(page.names);
             if !page.more {
@@ -223,6 +224,6 @@ async fn pages_of_the_catalog_go_over_all_registries(scene: Scene) {
         }
         assert_eq!(listed, all, "in pages of {limit}");
     }
-    let after = scene.core.catalog(&CatalogOf::Region, Some("bbb"), 2).await.unwrap();
+    let after = scene.core.catalog(&CatalogOf::Region, View::Public, Some("bbb"), 2).await.unwrap();
     assert_eq!(after.names, ["bbb/x", "bbb/y"], "a name without a slash is before all of its registry");
 }

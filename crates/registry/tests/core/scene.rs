@@ -131,6 +131,7 @@ impl Scene {
             private_id: name.to_owned(),
             description: String::new(),
             public_pull: false,
+            public_endpoint: true,
             by: roadstead_db::audit::By::name("test"),
         };
         let made = self.core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;

@@ -7,6 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use roadstead_access::{Access, AccessOptions, By, Clock, Credentials, Entropy, KeyFor, Keys, NewKey, TokenRequest};
 use roadstead_db::{
     DatabaseUrl, Db, DbError, Options,
+    facts::View,
     person::{self, NewPerson},
 };
 use roadstead_model::{Place, scope::Scopes};
@@ -88,6 +89,7 @@ impl Beside {
                 service: &self.host,
                 credentials: Credentials::password(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
                 scopes: Scopes::parse(scopes.iter().copied()),
+                view: View::Public,
                 resolve: &|name| {
                     let (registry, repository) = name.split_once('/')?;
                     Some(Place { registry: registry.parse().ok()?, repository: repository.parse().ok()? })

@@ -41,6 +41,7 @@ mod names;
 mod nodes;
 mod older_suite;
 mod ping;
+mod private;
 mod referrers;
 mod restarts;
 mod scene;

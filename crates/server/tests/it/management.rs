@@ -20,7 +20,7 @@ const PASSWORD: &str = "correct horse battery";
 
 /// Sends JSON.
 #[track_caller]
-fn send(client: &Client, method: &str, path: &str, body: &Value) -> Response {
+pub(crate) fn send(client: &Client, method: &str, path: &str, body: &Value) -> Response {
     client.send(request(method, path, body))
 }
 
@@ -40,7 +40,7 @@ fn sign_in(client: &Client, name: &str) -> String {
 }
 
 /// Makes a person with a password, who makes a key for themselves: a client with it.
-fn person(administrator: &Client, name: &str) -> Client {
+pub(crate) fn person(administrator: &Client, name: &str) -> Client {
     send(administrator, "PUT", &format!("/people/{name}"), &json!({})).expect(201);
     send(administrator, "PUT", &format!("/people/{name}/password"), &json!({"password": PASSWORD})).expect(204);
     let cookie = sign_in(administrator, name);
@@ -53,12 +53,12 @@ fn client_of(client: &Client, key: &Value) -> Client {
     client.logged_in(Login::Basic(text("key_id"), text("secret")))
 }
 
-fn role(administrator: &Client, place: &str, name: &str, role: &str) {
+pub(crate) fn role(administrator: &Client, place: &str, name: &str, role: &str) {
     let path = format!("/{place}/members/{name}");
     send(administrator, "PUT", &path, &json!({"role": role})).expect_one_of(&[200, 201]);
 }
 
-fn robot(administrator: &Client, project: &str, name: &str, limits: &Value) -> Client {
+pub(crate) fn robot(administrator: &Client, project: &str, name: &str, limits: &Value) -> Client {
     let path = format!("/projects/{project}/robots/{name}");
     send(administrator, "PUT", &path, &json!({})).expect(201);
     let made = send(administrator, "POST", &format!("{path}/keys"), &json!({"limits": limits}));
