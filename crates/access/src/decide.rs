@@ -302,7 +302,7 @@ mod tests {
 
     fn facts(registry: &str, who: &str) -> Facts {
         let public_pull = registry == "public";
-        let there = RegistryFacts { id: 1, bucket: 1, public_pull, epoch: 1 };
+        let there = RegistryFacts { id: 1, bucket: 1, public_pull, epoch: 1, limited: false };
         let key = match who {
             "person" => Some(KeyFacts { living: true, ..KeyFacts::default() }),
             "viewer" | "uploader" | "manager" => {

@@ -1,6 +1,6 @@
 //! Making tokens: what `GET /token` and `POST /token` have in common (protocol.md 2.2, 2.3).
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use roadstead_db::{
@@ -36,6 +36,8 @@ const MAX_SERVICE_BYTES: usize = 300;
 pub struct TokenRequest<'a> {
     /// The host that was asked, and on which kind of listener. It becomes the audience: the token is good for it alone.
     pub service: &'a str,
+    /// The client's address.
+    pub from: IpAddr,
     /// What the client shows.
     pub credentials: Credentials,
     /// What it wants to do.
@@ -88,14 +90,14 @@ impl Access {
     /// # Errors
     /// See [`TokenError`].
     pub async fn token(&self, request: TokenRequest<'_>) -> Result<TokenGrant, TokenError> {
-        let TokenRequest { service, credentials, scopes, view, resolve, offline } = request;
+        let TokenRequest { service, from, credentials, scopes, view, resolve, offline } = request;
         if service.is_empty() || service.len() > MAX_SERVICE_BYTES || service.contains('\0') {
             return Err(TokenError::Invalid("the service is not a host"));
         }
         let (key, refresh_token) = match credentials {
             Credentials::Nobody => (None, None),
             Credentials::Key { id, secret } => {
-                let key = self.sign_in(&id, &secret).await?.ok_or(TokenError::WrongCredentials)?;
+                let key = self.sign_in(&id, &secret, from).await?.ok_or(TokenError::WrongCredentials)?;
                 let refresh_token = if offline { self.new_refresh_token(&key, service).await? } else { None };
                 (Some(key), refresh_token)
             }

@@ -15,6 +15,7 @@ mod manage;
 pub mod matrix;
 mod passwords;
 mod people;
+mod refusals;
 mod seal;
 mod sessions;
 mod signing;

@@ -33,6 +33,8 @@ pub struct RegistryFacts {
     pub public_pull: bool,
     /// Goes up with each change of its settings or members.
     pub epoch: i64,
+    /// It or its project has a quota of bytes.
+    pub limited: bool,
 }
 
 /// An access key and what whom it belongs to may do.
@@ -113,7 +115,7 @@ macro_rules! facts_sql {
         concat!(
             "SELECT g.id, g.bucket, g.public_pull, g.epoch, r.id, ",
             "k.id, (k.revoked IS NOT NULL OR COALESCE(p.barred OR p.disabled, rb.disabled, TRUE)), k.expires, ",
-            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, rb.project, g.project",
+            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, rb.project, g.project, g.limited",
             $columns,
             " FROM (SELECT 1 AS one) AS o",
             " LEFT JOIN registry g ON g.name = $1 AND g.deletion IS NULL",
@@ -132,7 +134,7 @@ macro_rules! facts_sql {
 pub(crate) use facts_sql;
 
 /// How many columns the facts take; what a statement adds starts here.
-pub(crate) const WIDTH: usize = 15;
+pub(crate) const WIDTH: usize = 16;
 
 /// Facts as they are stored: what they mean depends on the time.
 pub(crate) struct Stored {
@@ -155,7 +157,13 @@ struct StoredKey {
 impl Stored {
     pub(crate) fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         let registry = match row.get::<Option<i64>>(0)? {
-            Some(id) => Some(RegistryFacts { id, bucket: row.get(1)?, public_pull: row.get(2)?, epoch: row.get(3)? }),
+            Some(id) => Some(RegistryFacts {
+                id,
+                bucket: row.get(1)?,
+                public_pull: row.get(2)?,
+                epoch: row.get(3)?,
+                limited: row.get(15)?,
+            }),
             None => None,
         };
         let key = match row.get::<Option<i64>>(5)? {

@@ -17,6 +17,7 @@ pub mod person;
 mod postgres;
 pub mod project;
 pub mod pull;
+pub mod quota;
 pub mod registry;
 pub mod repository;
 pub mod robot;

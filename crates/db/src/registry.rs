@@ -5,7 +5,7 @@ use roadstead_model::{ProjectName, RegistryName};
 use crate::{
     Db, DbError, Row, Tx,
     audit::{self, By},
-    event, params,
+    event, params, quota,
 };
 
 /// A registry as lists and `registry show` give it.
@@ -79,18 +79,32 @@ async fn find_or_make_project(tx: &mut Tx<'_>, name: &ProjectName, by: &By) -> R
     tx.query_one("SELECT id FROM project WHERE name = $1", params![name.as_str()], |row| row.get(0)).await
 }
 
-/// Makes a registry. `None`: the name is taken (perhaps by one in the trash).
-pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, DbError> {
+/// What became of making a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Its row.
+    Made(i64),
+    /// The name is taken (perhaps by one in the trash).
+    Taken,
+    /// The project has as many registries as it may have.
+    NoRoom,
+}
+
+/// Makes a registry.
+pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Created, DbError> {
     // A name that is taken leaves no project behind.
     const TAKEN: &str = "SELECT 1 FROM registry WHERE name = $1";
     if tx.query_opt(TAKEN, params![new.name.as_str()], |_| Ok(())).await?.is_some() {
-        return Ok(None);
+        return Ok(Created::Taken);
     }
     let project = find_or_make_project(tx, &new.project, &new.by).await?;
+    if !quota::has_room_for_registry(tx, project).await? {
+        return Ok(Created::NoRoom);
+    }
     let id = tx
         .query_opt(
-            "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, epoch, created)
-             VALUES ($1, $2, 'standard', $3, $4, $5, $6, $7, 0, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
+            "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, limited, epoch, created)
+             VALUES ($1, $2, 'standard', $3, $4, $5, $6, $7, (SELECT j.max_bytes IS NOT NULL FROM project j WHERE j.id = $1), 0, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
             params![
                 project,
                 new.name.as_str(),
@@ -112,9 +126,9 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
             r#"{{"project":"{}","public_pull":{},"public_endpoint":{}}}"#,
             new.project, new.public_pull, new.public_endpoint
         );
-        audit::record(tx, &new.by, "registry.create", new.name.as_str(), None, Some(&after)).await?;
+        audit::record(tx, &new.by.about(project), "registry.create", new.name.as_str(), None, Some(&after)).await?;
     }
-    Ok(id)
+    Ok(id.map_or(Created::Taken, Created::Made))
 }
 
 macro_rules! registry_sql {
@@ -212,16 +226,16 @@ pub async fn update(tx: &mut Tx<'_>, id: i64, settings: &Settings) -> Result<(),
 pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &By, life: i64) -> Result<bool, DbError> {
     let id = tx
         .query_opt(
-            "SELECT id FROM registry WHERE name = $1 AND deletion IS NULL {for_update}",
+            "SELECT id, project FROM registry WHERE name = $1 AND deletion IS NULL {for_update}",
             params![name.as_str()],
-            |row| row.get::<i64>(0),
+            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
         )
         .await?;
-    let Some(id) = id else { return Ok(false) };
+    let Some((id, project)) = id else { return Ok(false) };
     let deletion = crate::trash::begin(tx, "registry", id, None, name.as_str(), &by.who, life).await?;
     tx.execute("UPDATE registry SET deletion = $2, epoch = epoch + 1 WHERE id = $1", params![id, deletion]).await?;
     event::record(tx, "registry.delete", id, None, name.as_str(), "{}").await?;
-    audit::record(tx, by, "registry.delete", name.as_str(), None, None).await?;
+    audit::record(tx, &by.about(project), "registry.delete", name.as_str(), None, None).await?;
     Ok(true)
 }
 

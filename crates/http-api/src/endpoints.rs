@@ -7,6 +7,7 @@ mod members;
 mod openapi;
 mod people;
 mod projects;
+mod quotas;
 mod registries;
 mod robots;
 mod session;
@@ -31,11 +32,12 @@ use crate::{
 
 /// All endpoints, each with its row of the permission matrix.
 pub fn all() -> Endpoints {
-    let (see, own, change, members, system) = (
+    let (see, own, change, members, audit, system) = (
         Row::Right(Right::See),
         Row::Right(Right::Own),
         Row::Right(Right::ChangeRegistries),
         Row::Right(Right::Members),
+        Row::Right(Right::Audit),
         Row::Right(Right::System),
     );
     Endpoints::new()
@@ -64,7 +66,14 @@ pub fn all() -> Endpoints {
         .with(see, routes!(registries::list_registries))
         .with(see, routes!(registries::get_registry))
         .with(change, routes!(registries::put_registry, registries::patch_registry, registries::delete_registry))
-        .with(Row::Right(Right::Audit), routes!(audit::list_audit))
+        .with(see, routes!(quotas::get_project_quotas))
+        .with(system, routes!(quotas::put_project_quotas))
+        .with(see, routes!(quotas::get_registry_quotas))
+        .with(system, routes!(quotas::put_registry_quotas))
+        .with(audit, routes!(audit::list_audit))
+        .with(audit, routes!(audit::export_audit))
+        .with(audit, routes!(audit::list_project_audit))
+        .with(audit, routes!(audit::export_project_audit))
 }
 
 /// The name in a path.

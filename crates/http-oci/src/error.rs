@@ -244,6 +244,8 @@ impl From<core::Error> for ApiError {
             E::BodyBroken { .. } => Self::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message),
             E::DigestMismatch { .. } => Self::digest(message),
             E::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message),
+            E::QuotaFull(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "DENIED", message),
+            E::TooManyRepositories(_) => Self::new(StatusCode::FORBIDDEN, "DENIED", message),
             E::TagImmutable(_) => Self::new(StatusCode::FORBIDDEN, "DENIED", message),
             E::Conflict(_) => Self::new(StatusCode::CONFLICT, "DENIED", message),
             E::Unavailable(why) => Self::unavailable(why),

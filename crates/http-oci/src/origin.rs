@@ -16,6 +16,8 @@ use roadstead_model::{Place, Reach, RegistryName, RepositoryName};
 pub struct Connection {
     /// The peer of the connection: the client, or a proxy.
     pub remote: SocketAddr,
+    /// The client ([`client_of`]).
+    pub client: IpAddr,
     /// The connection itself is encrypted.
     pub tls: bool,
     /// The kind of listener that it came to.
@@ -375,7 +377,8 @@ mod tests {
         tls: bool,
         headers: &[(&str, &str)],
     ) -> (Origin, Addressing) {
-        let connection = Connection { remote: remote.parse().expect("an address"), tls, reach };
+        let remote: SocketAddr = remote.parse().expect("an address");
+        let connection = Connection { remote, client: remote.ip(), tls, reach };
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| {

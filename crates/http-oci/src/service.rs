@@ -91,7 +91,7 @@ impl OciService {
         let (incoming, watch) = Incoming::new(body, parts.version, &parts.headers);
         let head = parts.method == Method::HEAD;
         let mut label = None;
-        let answer = self.route(parts, incoming, &connection, &mut label).await;
+        let answer = self.route(parts, incoming, &connection, &id, &mut label).await;
         let mut response = answer.unwrap_or_else(|error| error.into_response(Some(&id)));
         answer::complete(&mut response, head);
         if watch.must_close() {
@@ -105,6 +105,7 @@ impl OciService {
         parts: Parts,
         incoming: Incoming,
         connection: &Connection,
+        id: &RequestId,
         label: &mut Option<CallerLabel>,
     ) -> Result<Response<Body>, ApiError> {
         let shared = &*self.0;
@@ -117,6 +118,7 @@ impl OciService {
                 origin: &origin,
                 addressing: &addressing,
                 room: &shared.room,
+                client: connection.client,
             };
             return match route {
                 Route::TokenPost => asked.post(incoming).boxed().await,
@@ -124,12 +126,13 @@ impl OciService {
             };
         }
 
-        let caller = shared.access.authenticate(authorization(&parts.headers), &origin.audience()).await;
+        let caller =
+            shared.access.authenticate(authorization(&parts.headers), &origin.audience(), connection.client).await;
         let (caller, refusal) = match caller {
             Ok(caller) => (caller, None),
             Err(refusal) => (Caller::nobody(), Some(refusal)),
         };
-        let mut call = Call { shared, origin, addressing, caller, parts };
+        let mut call = Call { shared, origin, addressing, caller, parts, client: connection.client, id };
         if let Some(refusal) = refusal {
             let (action, name) = asks(&route);
             return Err(call.refused(&refusal, action, name));

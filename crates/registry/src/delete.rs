@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use roadstead_db::{
-    DbError, Tx, artifact, blob, event,
+    DbError, Tx, artifact,
+    audit::{self, By},
+    blob, event,
     repository::{self, Held},
     tag,
     trash::{self, Step},
@@ -18,13 +20,13 @@ const STEPS_IN_REQUEST: usize = 256;
 impl Core {
     /// Deletes a manifest by digest, with its tags, and with the children and referrers that nothing else holds
     /// (product.md 7); or a tag alone.
-    pub async fn delete_manifest(&self, gate: &Gate, reference: &Reference, by: &str) -> Result<()> {
+    pub async fn delete_manifest(&self, gate: &Gate, reference: &Reference, by: &By) -> Result<()> {
         let repository = gate.repository()?;
         let life = self.options().trash_life;
-        let delete = Delete { repository, reference: reference.clone(), by: by.to_owned(), life };
+        let delete = Delete { repository, reference: reference.clone(), by: by.clone(), life };
         let deletion = self.db().write(delete, |tx, delete| Box::pin(delete.run(tx))).await?;
         for _ in 0..STEPS_IN_REQUEST {
-            if !self.follow(Some(deletion), by).await? {
+            if !self.follow(Some(deletion), &by.who).await? {
                 break;
             }
         }
@@ -43,10 +45,12 @@ impl Core {
     }
 
     /// Hides a blob in this repository, at once and for good.
-    pub async fn delete_blob(&self, gate: &Gate, digest: &Digest) -> Result<()> {
+    pub async fn delete_blob(&self, gate: &Gate, digest: &Digest, by: &By) -> Result<()> {
         let repository = gate.repository().map_err(|_| Error::BlobUnknown(*digest))?;
         self.db()
-            .write((repository, *digest), |tx, (repository, digest)| Box::pin(delete_blob(tx, *repository, *digest)))
+            .write((repository, *digest, by.clone()), |tx, (repository, digest, by)| {
+                Box::pin(delete_blob(tx, *repository, *digest, by))
+            })
             .await
     }
 }
@@ -54,7 +58,7 @@ impl Core {
 struct Delete {
     repository: i64,
     reference: Reference,
-    by: String,
+    by: By,
     life: i64,
 }
 
@@ -65,7 +69,7 @@ impl Delete {
         match &self.reference {
             Reference::Tag(name) => {
                 let deletion = self.begin(tx, "tag", &held).await?;
-                if !tag::delete(tx, self.repository, name.as_str(), &self.by, deletion).await? {
+                if !tag::delete(tx, self.repository, name.as_str(), &self.by.who, deletion).await? {
                     return Err(Error::ManifestUnknown(name.to_string()));
                 }
                 self.record(tx, "tag.delete", &held).await?;
@@ -76,7 +80,7 @@ impl Delete {
                 let artifact = artifact.ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
                 let deletion = self.begin(tx, "artifact", &held).await?;
                 trash::put_artifact(tx, artifact, deletion).await?;
-                tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by, deletion).await?;
+                tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by.who, deletion).await?;
                 self.record(tx, "artifact.delete", &held).await?;
                 Ok(deletion)
             }
@@ -85,11 +89,14 @@ impl Delete {
 
     async fn begin(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<i64> {
         let subject = format!("{}@{}", held.name, self.reference);
-        Ok(trash::begin(tx, kind, held.registry, Some(self.repository), &subject, &self.by, self.life).await?)
+        Ok(trash::begin(tx, kind, held.registry, Some(self.repository), &subject, &self.by.who, self.life).await?)
     }
 
     async fn record(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<()> {
-        let body = serde_json::json!({ "by": self.by }).to_string();
+        let body = serde_json::json!({ "by": self.by.who }).to_string();
+        let joint = if matches!(self.reference, Reference::Tag(_)) { ':' } else { '@' };
+        let object = format!("{}{joint}{}", held.name, self.reference);
+        audit::record_in(tx, &self.by, held.registry, kind, &object).await?;
         Ok(event::record(tx, kind, held.registry, Some(&held.name), &self.reference.to_string(), &body).await?)
     }
 }
@@ -135,7 +142,7 @@ async fn follow_one(
     event::record(tx, "artifact.delete", held.registry, Some(&held.name), &digest.to_string(), &body).await
 }
 
-async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest) -> Result<()> {
+async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest, by: &By) -> Result<()> {
     let held = repository::hold(tx, repository).await?.ok_or(Error::NameUnknown)?;
     let blob =
         blob::find_linked_alone(tx, repository, held.bucket, &digest).await?.ok_or(Error::BlobUnknown(digest))?;
@@ -143,5 +150,6 @@ async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest) -> Result
         return Err(Error::BlobHeld);
     }
     blob::hide(tx, repository, blob).await?;
+    audit::record_in(tx, by, held.registry, "blob.delete", &format!("{}@{digest}", held.name)).await?;
     Ok(())
 }

@@ -19,6 +19,7 @@ mod list;
 mod maintain;
 mod pull;
 mod push;
+mod quotas;
 mod referrers;
 mod registries;
 mod upload;

@@ -4,7 +4,7 @@ use roadstead_db::{
     Db, DbError,
     audit::{self, By},
     project,
-    registry::{self, NewRegistry, Registry, Settings},
+    registry::{self, Created, NewRegistry, Registry, Settings},
 };
 use roadstead_model::{ProjectName, RegistryName, digest::hex};
 use serde_json::json;
@@ -32,6 +32,11 @@ pub enum RegistryError {
     /// The name is that of a registry in the trash.
     #[error("a registry called {0} lies in the trash, and keeps its name until it is gone for good")]
     InTrash(RegistryName),
+    /// The project may have no more registries.
+    #[error(
+        "the project has as many registries as it may have, those in the trash included: a system administrator can raise its quota"
+    )]
+    NoRoom,
     /// It was changed since it was read.
     #[error("the registry has been changed since you read it: read it again, and decide anew")]
     Stale,
@@ -101,7 +106,7 @@ impl Core {
     /// Makes a registry.
     ///
     /// # Errors
-    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `Invalid`.
+    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `NoRoom`, `Invalid`.
     pub async fn create_registry(
         &self,
         name: &RegistryName,
@@ -132,7 +137,11 @@ impl Core {
                 Ok(registry::create(tx, new).await?)
             })
         });
-        let is_new = made.await?.is_some();
+        let made = made.await?;
+        if made == Created::NoRoom {
+            return Err(RegistryError::NoRoom);
+        }
+        let is_new = matches!(made, Created::Made(_));
         let found = self.registry(name).await?;
         match (is_new, found.trashed_until) {
             (true, _) => Ok(found),

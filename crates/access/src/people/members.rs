@@ -41,7 +41,8 @@ impl People {
                     let had = member::find(tx, rows, person).await?;
                     member::set(tx, rows, person, *role).await?;
                     let words = |role: Role| json!({"role": role.name()});
-                    record(tx, by, "member.set", &object, had.map(words).as_ref(), Some(&words(*role))).await?;
+                    let by = by.about(rows.project());
+                    record(tx, &by, "member.set", &object, had.map(words).as_ref(), Some(&words(*role))).await?;
                     Ok(had.is_none())
                 })
             })
@@ -62,7 +63,8 @@ impl People {
                     let person = person::lock(tx, name.as_str()).await?.ok_or_else(missing)?.id;
                     let had = member::find(tx, rows, person).await?.ok_or_else(missing)?;
                     member::remove(tx, rows, person).await?;
-                    record(tx, by, "member.remove", &object, Some(&json!({"role": had.name()})), None).await
+                    let by = by.about(rows.project());
+                    record(tx, &by, "member.remove", &object, Some(&json!({"role": had.name()})), None).await
                 })
             })
             .await

@@ -144,7 +144,12 @@ impl World {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        let connection = Connection { remote: ([192, 0, 2, 1], 4000).into(), tls: false, reach: Reach::Public };
+        let connection = Connection {
+            remote: ([192, 0, 2, 1], 4000).into(),
+            client: [192, 0, 2, 1].into(),
+            tls: false,
+            reach: Reach::Public,
+        };
         let (response, label) = self.service.handle(request, connection, RequestId("r-1".into())).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();

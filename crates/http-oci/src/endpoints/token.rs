@@ -2,7 +2,7 @@
 //!
 //! The audience is always the host that was asked, and the kind of listener, whatever `service` says; what a scope names is read as that host's clients mean it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 use roadstead_access::{Access, Credentials, TokenError, TokenRequest};
@@ -32,6 +32,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) addressing: &'a Addressing,
     pub(crate) room: &'a Room,
+    /// The client's address.
+    pub(crate) client: IpAddr,
 }
 
 /// How an error is called by OAuth (POST), or not (GET).
@@ -81,6 +83,7 @@ impl Asked<'_> {
     ) -> Result<Response<Body>, ApiError> {
         let request = TokenRequest {
             service: &self.origin.audience(),
+            from: self.client,
             credentials,
             scopes: Scopes::parse(form.scopes()),
             view: self.addressing.view(self.origin.reach),

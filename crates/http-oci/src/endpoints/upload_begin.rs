@@ -12,6 +12,8 @@ use crate::{body::Body, call::Call, error::ApiError, incoming::Incoming};
 pub(crate) async fn post(call: &Call<'_>, name: &RepositoryName, body: Incoming) -> Result<Response<Body>, ApiError> {
     let (place, gate) = call.enter(Action::Push, name).await?;
     let query = call.query();
+    let whole = query.filled("digest").and(body.length);
+    call.core().admit(&gate, &place, whole).await?;
     // E2: a mount that can't be is an upload that begins, never an error; also when the digest is malformed.
     let wanted: Option<Digest> = query.filled("mount").and_then(|digest| digest.parse().ok());
     if let Some(digest) = wanted

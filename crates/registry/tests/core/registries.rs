@@ -68,9 +68,14 @@ async fn nothing_comes_into_a_registry_in_the_trash(scene: Scene) {
     };
     assert!(matches!(core.put_manifest(&held, &app, push).await, Err(Error::NameUnknown)));
     let manifest = digest(&image(&[b"config"]));
-    let deleted = core.delete_manifest(&held, &roadstead_model::Reference::Digest(manifest), "tester").await;
+    let deleted = core
+        .delete_manifest(&held, &roadstead_model::Reference::Digest(manifest), &roadstead_db::audit::By::name("tester"))
+        .await;
     assert!(matches!(deleted, Err(Error::NameUnknown)));
-    assert!(matches!(core.delete_blob(&held, &digest(b"config")).await, Err(Error::NameUnknown)));
+    assert!(matches!(
+        core.delete_blob(&held, &digest(b"config"), &roadstead_db::audit::By::name("tester")).await,
+        Err(Error::NameUnknown)
+    ));
 
     assert!(gate(core, &app).await.facts.registry.is_none());
     assert!(read_blob(core, &app, &digest(b"config")).await.is_none());
@@ -143,7 +148,7 @@ async fn the_name_stays_taken_until_the_end_of_the_trash(scene: Scene) {
             by: roadstead_db::audit::By::name("test"),
         };
         let made = core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
-        made.map_err(|error: DbError| error).unwrap().is_some()
+        matches!(made.map_err(|error: DbError| error).unwrap(), registry::Created::Made(_))
     };
     scene.maintain(6 * DAY).await;
     assert!(!again(scene.core.clone()).await);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_access::{Clock, Entropy};
+use roadstead_access::{Access, Clock, Entropy};
 use roadstead_blobs::Hold;
 use roadstead_http_api::ApiService;
 use roadstead_http_oci::OciService;
@@ -37,6 +37,8 @@ const FIGURES_CONNECTIONS: u64 = 100;
 const OWN_FILES: u64 = 128;
 /// How long uploads that are cut off have to save what arrived.
 const SAVING: Duration = Duration::from_secs(10);
+/// How often it is written down which access keys were refused.
+const REFUSALS: Duration = Duration::from_secs(2);
 /// How long the listener for figures has to end after everything else.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -101,6 +103,7 @@ pub struct Node {
     figures: Option<SocketAddr>,
     figures_end: Drain,
     core: Core,
+    access: Access,
     _lock: Lock,
     _hold: Vec<Hold>,
 }
@@ -151,7 +154,7 @@ impl Node {
         let front = Front::new(Parts {
             api: ApiService::new(core.clone(), access.clone(), settings.naming.clone()),
             oci: OciService::new(core.clone(), access.clone(), settings),
-            access,
+            access: access.clone(),
             core: core.clone(),
             health: health.clone(),
             metrics: metrics.clone(),
@@ -191,13 +194,15 @@ impl Node {
             keep_certificates_fresh(listening, &drain);
         }
         start_background(&core, rest, &health, &drain);
+        let refusing = access.clone();
+        until_drain(&drain, async move { refusing.keep_refusals(REFUSALS).await });
 
         let host = match &config.general.external_url {
             Some(url) => url.split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned(),
             None => main.addresses.first().map_or_else(String::new, |address| reachable(*address).to_string()),
         };
         let greeting = start.greeting(&host);
-        Ok(Self { greeting, drain, main, private, figures, figures_end, core, _lock: lock, _hold: hold })
+        Ok(Self { greeting, drain, main, private, figures, figures_end, core, access, _lock: lock, _hold: hold })
     }
 
     /// Ends it: what runs is finished for at most so long, then cut off; what arrived of uploads is saved. True: nothing
@@ -206,6 +211,9 @@ impl Node {
         let whole = self.drain.finish(limit).await;
         // An upload outlives its request for as long as it takes to save what arrived.
         self.core.stop_writers(SAVING).await;
+        if let Err(error) = self.access.write_refusals().await {
+            tracing::warn!(%error, "the last refused access keys could not be written into the audit log");
+        }
         self.figures_end.finish(LAST).await;
         whole
     }

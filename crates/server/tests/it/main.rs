@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod api;
+mod audit;
 mod bad_credentials;
 mod bad_input;
 mod bad_manifests;
@@ -42,6 +43,7 @@ mod nodes;
 mod older_suite;
 mod ping;
 mod private;
+mod quotas;
 mod referrers;
 mod restarts;
 mod scene;

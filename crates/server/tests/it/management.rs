@@ -107,6 +107,8 @@ fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
         "post_my_key" => (json!({"days": 0}), None),
         "post_robot_key" => (json!({"limits": []}), None),
         "put_in_project" | "put_in_registry" => (json!({"role": "viewer"}), None),
+        "put_project_quotas" => (json!({"registries": -1}), None),
+        "put_registry_quotas" => (json!({"repositories": -1}), None),
         _ => (Value::Null, None),
     }
 }
