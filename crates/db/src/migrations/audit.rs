@@ -2,9 +2,9 @@
 
 use crate::migrate::Migration;
 
-/// Step 6. Lines of before belong to no project.
+/// Lines of before belong to no project.
 pub(super) const AUDIT: Migration = Migration::same(
-    6,
+    4,
     r#"
 -- The project that a line is about. It may be gone, and a later one of its name is another one: no key.
 ALTER TABLE audit ADD COLUMN project BIGINT;

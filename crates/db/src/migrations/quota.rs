@@ -2,9 +2,9 @@
 
 use crate::migrate::Migration;
 
-/// Step 7.
+/// What there may be of each.
 pub(super) const QUOTA: Migration = Migration::same(
-    7,
+    5,
     r#"
 -- `max_bytes`: NULL for none.
 ALTER TABLE project ADD COLUMN max_registries BIGINT NOT NULL DEFAULT 100;
