@@ -39,6 +39,11 @@ keycloak:
     e2e/install-keycloak
     ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/keycloak.sh
 
+# A registry without a public endpoint, in network namespaces: not noticed outside, of use inside (as root).
+e2e-private:
+    cargo build --release
+    PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/private-network.sh
+
 # All real clients on all engines, or only some; writes their rows in docs/compatibility.md. Half an hour the first time, for their installation.
 e2e-full *recipes:
     cargo build --release

@@ -287,7 +287,8 @@ sql() { # DATABASE STATEMENT
 
 create_database() { check "database $1" sql postgres "create database $1"; }
 
-# ---- SeaweedFS as S3; sets $s3_endpoint, $s3_key and $s3_secret
+# ---- SeaweedFS as S3; sets $s3_endpoint, $s3_key and $s3_secret. It is reached at
+# more addresses where $s3_bind says so.
 
 start_s3() {
     local dir
@@ -301,7 +302,7 @@ start_s3() {
     s3_endpoint=http://127.0.0.1:${ports[0]}
     # Every port is named, so that several run beside each other.
     start s3 env -C "$dir" weed server -s3 -dir="$dir" -s3.config="$dir.json" \
-        -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+        -ip=127.0.0.1 -ip.bind="${s3_bind:-127.0.0.1}" \
         -s3.port="${ports[0]}" -s3.port.grpc="${ports[1]}" \
         -s3.port.iceberg=0 -s3.port.lance=0 -iam=false \
         -master.port="${ports[2]}" -master.port.grpc="${ports[3]}" \
@@ -359,7 +360,7 @@ END
 
 node_count=0
 # start_node [NAME=VALUE...]: more settings by environment; $scheme is https when
-# they make it speak TLS. $next_host is its address, where others had to know it before.
+# they make it speak TLS, $node_address where it listens instead of 127.0.0.1. $next_host is its address, where others had to know it before.
 start_node() {
     need_env ROADSTEAD_BIN KEY_ID KEY_SECRET REGISTRY
     node_count=$((node_count + 1))
@@ -367,7 +368,7 @@ start_node() {
         node_host=$next_host next_host=
     else
         free_ports 1
-        node_host=127.0.0.1:${ports[0]}
+        node_host=${node_address:-127.0.0.1}:${ports[0]}
     fi
     # Without our own variables: a node refuses a setting that it doesn't know.
     local name

@@ -1,6 +1,6 @@
 //! From the `Authorization` header of a request to its [`Caller`].
 
-use std::{fmt, hash::BuildHasher as _, sync::Arc, time::Duration};
+use std::{fmt, hash::BuildHasher as _, net::IpAddr, sync::Arc, time::Duration};
 
 use foldhash::quality::RandomState;
 use moka::sync::Cache;
@@ -17,6 +17,7 @@ use crate::{
     decide::Refusal,
     jobs::Trusts,
     keys::{Keys, is_key_id, secret_fits},
+    refusals::Refusals,
     sign_on::{SignOn, SignOnOptions},
     signing::SigningKeys,
     sources::{Clock, Entropy},
@@ -102,6 +103,7 @@ pub(crate) struct Parts {
     /// Tokens whose signature was right, by a hash that is another one in each process.
     verified: Cache<u64, Arc<Known>, RandomState>,
     hasher: RandomState,
+    pub(crate) refusals: Refusals,
     /// Keys whose use this node noted, or failed to note, in the last minutes.
     noted: Cache<i64, ()>,
 }
@@ -188,6 +190,7 @@ impl Access {
             open,
             verified,
             hasher: RandomState::default(),
+            refusals: Refusals::default(),
             noted,
         })))
     }
@@ -208,7 +211,7 @@ impl Access {
     }
 
     /// Who a request comes from: called once, at its start (protocol.md 2.4: what began with a valid token may finish).
-    /// `service` is the host that was asked, as it was told to [`Access::token`].
+    /// `service` is the host that was asked, as it was told to [`Access::token`]; `from` is the client.
     ///
     /// No header, and Basic with empty user and password, are [`Caller::nobody`]. Rights are not looked at: that is
     /// [`decide`](crate::decide).
@@ -217,14 +220,19 @@ impl Access {
     /// `InvalidToken` for a bearer token that is not ours, for another host, not valid yet or no more; `Unauthenticated` for wrong
     /// Basic credentials (unknown key id, wrong secret, key revoked or expired: all the same) and for schemes we don't know;
     /// `Unavailable` when the database can't be asked.
-    pub async fn authenticate(&self, authorization: Option<&str>, service: &str) -> Result<Caller, Refusal> {
+    pub async fn authenticate(
+        &self,
+        authorization: Option<&str>,
+        service: &str,
+        from: IpAddr,
+    ) -> Result<Caller, Refusal> {
         let without = || if self.0.open { Caller::anyone() } else { Caller::nobody() };
         let Some(header) = authorization else { return Ok(without()) };
         match Authorization::parse(header) {
             Some(Authorization::Bearer(token)) => self.bearer(token, service).await,
             Some(Authorization::Basic { id, secret }) if id.is_empty() && secret.is_empty() => Ok(without()),
             Some(Authorization::Basic { id, secret }) => {
-                let key = Box::pin(self.sign_in(&id, &secret)).await?.ok_or(Refusal::Unauthenticated)?;
+                let key = Box::pin(self.sign_in(&id, &secret, from)).await?.ok_or(Refusal::Unauthenticated)?;
                 Ok(Caller::basic(key.id, &key.key_id))
             }
             None => Err(Refusal::Unauthenticated),
@@ -250,15 +258,21 @@ impl Access {
         }
     }
 
-    /// The living key with this id and secret, or the living trust that a job's token fits. A key id that is not there takes the same way as a wrong secret; only what can't be a
-    /// key id at all is not looked up.
-    pub(crate) async fn sign_in(&self, id: &str, secret: &str) -> Result<Option<StoredKey>, DbError> {
+    /// The living key with this id and secret, or the living trust that a job's token fits. A key id that is not there takes the same way as a
+    /// wrong secret; only what can't be a key id at all is not looked up. A key that is refused is counted for the audit log.
+    pub(crate) async fn sign_in(&self, id: &str, secret: &str, from: IpAddr) -> Result<Option<StoredKey>, DbError> {
         if id.contains('/') {
             return Box::pin(self.sign_in_job(id, secret)).await;
         }
         let stored = if is_key_id(id) { keys::find(&self.0.db, id).await? } else { None };
         let right = secret_fits(secret, stored.as_ref().map(|key| key.secret_hash.as_slice()));
-        let Some(key) = stored.filter(|key| right && key.living) else { return Ok(None) };
+        let is_known = stored.is_some();
+        let Some(key) = stored.filter(|key| right && key.living) else {
+            if is_key_id(id) {
+                self.0.refusals.count(is_known, id, from);
+            }
+            return Ok(None);
+        };
         self.note_use(&key).await;
         Ok(Some(key))
     }

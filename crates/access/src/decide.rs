@@ -1,7 +1,8 @@
 //! The one function that says who may do what, by the one table ([`matrix`](crate::matrix); product.md 3, protocol.md 2.1).
 //!
 //! Guards invariant 10: it is asked with facts that were read for this very request, so a right taken away is gone with the
-//! next one. A registry that does not exist and one that the caller has no rights on give the same answer.
+//! next one. A registry that does not exist and one that the caller has no rights on give the same answer. One whose public endpoint is off
+//! does not exist on public listeners: its facts are not found there ([`View`](roadstead_db::facts::View)), whoever asks.
 
 use roadstead_db::facts::{Facts, KeyFacts};
 use roadstead_model::{Place, RegistryName, Role, scope::Actions};
@@ -301,7 +302,7 @@ mod tests {
 
     fn facts(registry: &str, who: &str) -> Facts {
         let public_pull = registry == "public";
-        let there = RegistryFacts { id: 1, bucket: 1, public_pull, public_endpoint: true, epoch: 1 };
+        let there = RegistryFacts { id: 1, bucket: 1, public_pull, epoch: 1, limited: false };
         let key = match who {
             "person" => Some(KeyFacts { living: true, ..KeyFacts::default() }),
             "viewer" | "uploader" | "manager" => {

@@ -1,11 +1,11 @@
 //! Making tokens: what `GET /token` and `POST /token` have in common (protocol.md 2.2, 2.3).
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use roadstead_db::{
     DbError,
-    facts::{self, Facts},
+    facts::{self, Asker, Facts, View},
     keys::{self, StoredKey},
 };
 use roadstead_model::{
@@ -37,12 +37,16 @@ const SHORTEST: Duration = Duration::from_secs(60);
 
 /// What a client asks a token for.
 pub struct TokenRequest<'a> {
-    /// The host that was asked. It becomes the audience: the token is good for it alone.
+    /// The host that was asked, and on which kind of listener. It becomes the audience: the token is good for it alone.
     pub service: &'a str,
+    /// The client's address.
+    pub from: IpAddr,
     /// What the client shows.
     pub credentials: Credentials,
     /// What it wants to do.
     pub scopes: Scopes,
+    /// Which registries there are where it was asked: what names another one is dropped.
+    pub view: View<'a>,
     /// Which place a repository name in a scope means on the host that was asked (host style or path style); `None` for one that
     /// is no name, which is dropped.
     pub resolve: &'a (dyn Fn(&str) -> Option<Place> + Sync),
@@ -89,7 +93,7 @@ impl Access {
     /// # Errors
     /// See [`TokenError`].
     pub async fn token(&self, request: TokenRequest<'_>) -> Result<TokenGrant, TokenError> {
-        let TokenRequest { service, credentials, scopes, resolve, offline } = request;
+        let TokenRequest { service, from, credentials, scopes, view, resolve, offline } = request;
         if service.is_empty() || service.len() > MAX_SERVICE_BYTES || service.contains('\0') {
             return Err(TokenError::Invalid("the service is not a host"));
         }
@@ -97,7 +101,7 @@ impl Access {
         let (key, refresh_token) = match credentials {
             Credentials::Nobody => (None, None),
             Credentials::Key { id, secret } => {
-                let key = self.sign_in(&id, &secret).await?.ok_or(TokenError::WrongCredentials)?;
+                let key = self.sign_in(&id, &secret, from).await?.ok_or(TokenError::WrongCredentials)?;
                 if key.is_trust {
                     lifetime = lifetime.min(self.0.job_lifetime);
                 }
@@ -114,7 +118,7 @@ impl Access {
                 (Some(key), offline.then_some(token))
             }
         };
-        let (scope, access) = self.granted(key.as_ref(), &scopes, resolve).await?;
+        let (scope, access) = self.granted(key.as_ref(), &scopes, view, resolve).await?;
 
         let now = self.0.clock.seconds();
         let lifetime = lifetime.as_secs();
@@ -139,6 +143,7 @@ impl Access {
         &self,
         key: Option<&StoredKey>,
         scopes: &Scopes,
+        view: View<'_>,
         resolve: &(dyn Fn(&str) -> Option<Place> + Sync),
     ) -> Result<(Scopes, Vec<Claim>), DbError> {
         let administrator = key.is_some_and(|key| key.administrator);
@@ -159,7 +164,8 @@ impl Access {
                             if known.len() >= MAX_REGISTRIES {
                                 continue;
                             }
-                            let facts = facts::of_registry(&self.0.db, &place.registry, key.map(|key| key.id)).await?;
+                            let asker = Asker { key: key.map(|key| key.id), view };
+                            let facts = facts::of_registry(&self.0.db, &place.registry, asker).await?;
                             known.insert(place.registry.clone(), facts);
                         }
                         grantable_here(&place, &known[&place.registry])

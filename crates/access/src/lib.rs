@@ -16,6 +16,7 @@ mod manage;
 pub mod matrix;
 mod passwords;
 mod people;
+mod refusals;
 mod seal;
 mod sessions;
 mod sign_on;

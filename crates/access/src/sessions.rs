@@ -258,7 +258,7 @@ impl Sessions {
 }
 
 /// An IPv6 address stands for its /64, which one household has to itself.
-fn network_of(address: &str) -> String {
+pub(crate) fn network_of(address: &str) -> String {
     match address.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();

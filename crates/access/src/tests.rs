@@ -8,13 +8,16 @@ mod roles;
 mod sessions;
 mod signing;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use roadstead_db::{
-    DatabaseUrl, Db, DbError, Options, audit, keys as rows, member, person, project, pull, registry, robot,
+    DatabaseUrl, Db, DbError, Options, audit, facts::View, keys as rows, member, person, project, pull, registry, robot,
 };
 use roadstead_model::{Place, Role, scope::Scopes};
 use roadstead_testkit::{engines, postgres::Database};
@@ -26,6 +29,7 @@ use crate::{
 };
 
 const HOST: &str = "registry.example:5000";
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 24 * 3600 * SECOND;
 const SECRET_KEY: [u8; 32] = [9; 32];
@@ -164,6 +168,7 @@ impl World {
                             private_id: name.to_owned(),
                             description: String::new(),
                             public_pull,
+                            public_endpoint: true,
                             by: By::name("test"),
                         };
                         registry::create(tx, &new).await?;
@@ -241,22 +246,31 @@ async fn ask_at(
     offline: bool,
 ) -> Result<TokenGrant, TokenError> {
     let scopes = Scopes::parse(scopes.iter().copied());
-    node.token(TokenRequest { service, credentials, scopes, resolve: &resolve, offline }).await
+    node.token(TokenRequest {
+        service,
+        from: FROM,
+        credentials,
+        scopes,
+        view: View::Public,
+        resolve: &resolve,
+        offline,
+    })
+    .await
 }
 
 async fn bearer(node: &Access, token: &str) -> Result<Caller, Refusal> {
-    node.authenticate(Some(&format!("Bearer {token}")), HOST).await
+    node.authenticate(Some(&format!("Bearer {token}")), HOST, FROM).await
 }
 
 async fn basic(node: &Access, id: &str, secret: &str) -> Result<Caller, Refusal> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let header = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
-    node.authenticate(Some(&header), HOST).await
+    node.authenticate(Some(&header), HOST, FROM).await
 }
 
 /// What becomes of a request: credentials, facts, decision.
 async fn attempt(world: &World, caller: &Caller, action: Action, at: &str) -> Result<(), Refusal> {
     let place = place(at);
-    let facts = pull::facts(&world.db, &place, caller.key()).await.unwrap();
+    let facts = pull::facts(&world.db, &place, caller.key().into()).await.unwrap();
     decide(caller, action, Target::Place(&place), &facts)
 }

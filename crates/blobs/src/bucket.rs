@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use roadstead_model::Reach;
 
 use crate::{
     Appender, BlobError, BucketKind, BucketOptions, ByteBody, KeySource, MemoryBudget, UploadState, check,
@@ -93,12 +94,12 @@ impl Bucket {
         }
     }
 
-    /// An address by which anyone can GET the object for as long as the options say (60 s); `None` on a directory or
-    /// where redirects are off. Nobody looks whether the object is there.
-    pub async fn presign(&self, key: &str) -> Result<Option<String>, BlobError> {
+    /// An address by which anyone can GET the object for as long as the options say (60 s), of a host that is reached from there;
+    /// `None` on a directory or where redirects are off. Nobody looks whether the object is there.
+    pub async fn presign(&self, key: &str, reach: Reach) -> Result<Option<String>, BlobError> {
         match &self.storage {
             Storage::Directory(_) => Ok(None),
-            Storage::Objects(objects) => Box::pin(objects.presign(key)).await,
+            Storage::Objects(objects) => Box::pin(objects.presign(key, reach)).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body as _;
-use roadstead_model::{Algorithm, Digest};
+use roadstead_model::{Algorithm, Digest, Reach};
 
 use crate::{BlobError, Bucket, ByteBody, FinishError, UploadState, bucket::Storage, objects::Objects};
 
@@ -86,18 +86,26 @@ impl Trial<'_> {
             let read = collect(body).await.map_err(|error| words("reading a range", &error))?;
             self.compare(&read, &range, "reading a range")?;
         }
-        let address = self.bucket.presign(key).await.map_err(|error| words("signing an address", &error))?;
-        if let (Some(address), Storage::Objects(objects)) = (address, &self.bucket.storage) {
-            self.follow(objects, &address).await?;
+        let signing = |error| words("signing an address", &error);
+        let address = self.bucket.presign(key, Reach::Public).await.map_err(signing)?;
+        let private = self.bucket.presign(key, Reach::Private).await.map_err(signing)?;
+        if let Storage::Objects(objects) = &self.bucket.storage {
+            for (address, settings) in [
+                (address, "`signing_endpoint` and `redirect` decide"),
+                (private, "inside the network; `private_signing_endpoint` decides"),
+            ] {
+                if let Some(address) = address {
+                    self.follow(objects, &address, settings).await?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Fetches a presigned address as a client would who is redirected to it.
-    async fn follow(&self, objects: &Objects, address: &str) -> Result<(), BlobError> {
+    async fn follow(&self, objects: &Objects, address: &str, settings: &str) -> Result<(), BlobError> {
         let shown = address.split('?').next().unwrap_or_default();
-        let what =
-            format!("a presigned address ({shown}, as clients get it; `signing_endpoint` and `redirect` decide)");
+        let what = format!("a presigned address ({shown}, as clients get it; {settings})");
         let range = 5..25;
         let header = format!("bytes={}-{}", range.start, range.end - 1);
         let unreachable = |error: reqwest::Error| {

@@ -13,6 +13,7 @@ use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, multipart::MultipartStore,
     path::Path, signer::Signer,
 };
+use roadstead_model::Reach;
 
 use self::failure::{is_unheard, reading, storing};
 pub(crate) use self::write::ObjectAppender;
@@ -44,6 +45,8 @@ pub(crate) struct Objects {
     own_signer: Arc<dyn Signer>,
     /// Signs for clients, who may know the store by another address than we do.
     signer: Arc<dyn Signer>,
+    /// Signs for clients inside the network, where an address was configured that they reach.
+    private_signer: Option<Arc<dyn Signer>>,
     /// For the addresses that [`crate::Bucket::check`] tries.
     http: reqwest::Client,
     redirect: bool,
@@ -84,12 +87,14 @@ impl Objects {
         Ok(ByteBody::stream(in_pieces(found.into_stream(), pieces, self.pool.clone()).boxed(), length))
     }
 
-    pub(crate) async fn presign(&self, key: &str) -> Result<Option<String>, BlobError> {
-        if !self.redirect {
-            return Ok(None);
-        }
+    pub(crate) async fn presign(&self, key: &str, reach: Reach) -> Result<Option<String>, BlobError> {
+        let signer = match reach {
+            Reach::Public => Some(&self.signer).filter(|_| self.redirect),
+            Reach::Private => self.private_signer.as_ref(),
+        };
+        let Some(signer) = signer else { return Ok(None) };
         let path = path(key)?;
-        let signed = self.signer.signed_url(Method::GET, &path, self.presign_lifetime);
+        let signed = signer.signed_url(Method::GET, &path, self.presign_lifetime);
         Ok(Some(self.within(signed, reading).await?.into()))
     }
 

@@ -18,8 +18,10 @@ const SMALL_BYTES: usize = 16 << 10;
 pub struct BucketOptions {
     /// Where the bytes are.
     pub kind: BucketKind,
-    /// Whether [`crate::Bucket::presign`] gives addresses. Default: yes.
+    /// Whether [`crate::Bucket::presign`] gives addresses to clients from outside. Default: yes.
     pub redirect: bool,
+    /// The address that clients inside the network reach the object store by. Without it they get no addresses.
+    pub private_signing_endpoint: Option<String>,
     /// How long a presigned address lives. Default: 60 s.
     pub presign_lifetime: Duration,
     /// Size of one part of a multipart upload, in bytes; larger parts are used when a declared length needs more than
@@ -47,6 +49,7 @@ impl BucketOptions {
         Self {
             kind,
             redirect: true,
+            private_signing_endpoint: None,
             presign_lifetime: Duration::from_secs(60),
             part_bytes: PART_BYTES,
             part_timeout: Duration::from_secs(40),

@@ -1,4 +1,7 @@
 //! What a decision about rights needs to know, read in the same statement as what is asked for (invariant 10).
+//!
+//! Guards that a registry without a public endpoint is not noticed from outside: for who asks there it is not found, here and so
+//! everywhere.
 
 use std::sync::Arc;
 
@@ -9,7 +12,7 @@ use crate::{Db, DbError, Row, params};
 /// The state of registry, repository and access key at the moment of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The registry, if one of this name lives.
+    /// The registry, if one of this name lives and there is one for who asks ([`View`]).
     pub registry: Option<RegistryFacts>,
     /// The row of the repository, if one of this name lives in it.
     pub repository: Option<i64>,
@@ -28,10 +31,10 @@ pub struct RegistryFacts {
     pub bucket: i64,
     /// Anyone may pull.
     pub public_pull: bool,
-    /// It answers on public listeners.
-    pub public_endpoint: bool,
     /// Goes up with each change of its settings or members.
     pub epoch: i64,
+    /// It or its project has a quota of bytes.
+    pub limited: bool,
 }
 
 /// An access key and what whom it belongs to may do.
@@ -47,6 +50,56 @@ pub struct KeyFacts {
     pub limits: Option<Arc<Limits>>,
 }
 
+/// Which registries there are for who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View<'a> {
+    /// On a public listener: those whose public endpoint is on.
+    #[default]
+    Public,
+    /// On a private one: all.
+    Private,
+    /// On a private one, under the host name of one registry: that with this random id.
+    PrivateHost(&'a str),
+}
+
+impl View<'_> {
+    /// As statements take it.
+    fn word(&self) -> &str {
+        match self {
+            Self::Public => "",
+            Self::Private => "*",
+            Self::PrivateHost(id) => id,
+        }
+    }
+
+    /// Whether registries without a public endpoint are among them.
+    pub fn is_private(&self) -> bool {
+        *self != Self::Public
+    }
+}
+
+/// Who asks for something, and from where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asker<'a> {
+    /// The row of the access key that the request came with.
+    pub key: Option<i64>,
+    /// What there is for it.
+    pub view: View<'a>,
+}
+
+impl Asker<'_> {
+    pub(crate) fn word(&self) -> &str {
+        self.view.word()
+    }
+}
+
+/// From outside.
+impl From<Option<i64>> for Asker<'_> {
+    fn from(key: Option<i64>) -> Self {
+        Self { key, view: View::Public }
+    }
+}
+
 /// The tables that facts are read from, and these.
 macro_rules! fact_tables {
     ($($more:literal),*) => {
@@ -56,16 +109,17 @@ macro_rules! fact_tables {
 pub(crate) use fact_tables;
 
 /// The columns that [`Stored::from_row`] reads, and the joins that give them: `$1` registry name, `$2` repository name,
-/// `$3` row of the access key or NULL. The row `one` makes the statement answer even when nothing exists.
+/// `$3` row of the access key or NULL, `$4` the [`View`]. The row `one` makes the statement answer even when nothing exists.
 macro_rules! facts_sql {
     ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
-            "SELECT g.id, g.bucket, g.public_pull, g.public_endpoint, g.epoch, r.id, ",
+            "SELECT g.id, g.bucket, g.public_pull, g.epoch, r.id, ",
             "k.id, (k.revoked IS NOT NULL OR COALESCE(p.barred OR p.disabled, rb.disabled, TRUE)), k.expires, ",
-            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, rb.project, g.project",
+            "COALESCE(p.administrator, FALSE), {now}, mp.role, mr.role, k.limits, rb.project, g.project, g.limited",
             $columns,
             " FROM (SELECT 1 AS one) AS o",
             " LEFT JOIN registry g ON g.name = $1 AND g.deletion IS NULL",
+            " AND CASE $4 WHEN '' THEN g.public_endpoint WHEN '*' THEN TRUE ELSE g.private_id = $4 END",
             " LEFT JOIN repository r ON r.registry = g.id AND r.name = $2 AND r.deletion IS NULL",
             " LEFT JOIN access_key k ON k.id = $3",
             " LEFT JOIN person p ON p.id = k.person",
@@ -107,22 +161,22 @@ impl Stored {
                 id,
                 bucket: row.get(1)?,
                 public_pull: row.get(2)?,
-                public_endpoint: row.get(3)?,
-                epoch: row.get(4)?,
+                epoch: row.get(3)?,
+                limited: row.get(15)?,
             }),
             None => None,
         };
-        let key = match row.get::<Option<i64>>(6)? {
+        let key = match row.get::<Option<i64>>(5)? {
             Some(_) => Some(StoredKey {
-                ended: row.get(7)?,
-                expires: row.get(8)?,
-                administrator: row.get(9)?,
-                role: role(row, 11)?.max(role(row, 12)?),
+                ended: row.get(6)?,
+                expires: row.get(7)?,
+                administrator: row.get(8)?,
+                role: role(row, 10)?.max(role(row, 11)?),
                 limits: limits(row)?,
             }),
             None => None,
         };
-        Ok(Self { registry, repository: row.get(5)?, key, read: row.get(10)? })
+        Ok(Self { registry, repository: row.get(4)?, key, read: row.get(9)? })
     }
 
     /// At this time of the database's clock.
@@ -144,17 +198,22 @@ fn role(row: &Row<'_>, column: usize) -> Result<Option<Role>, DbError> {
 
 /// Those of a robot's key, where the registry is of the robot's project.
 fn limits(row: &Row<'_>) -> Result<Option<Arc<Limits>>, DbError> {
-    let Some(project) = row.get::<Option<i64>>(14)? else { return Ok(None) };
-    let here = row.get::<Option<i64>>(15)? == Some(project);
-    let Some(text) = row.get::<Option<String>>(13)?.filter(|_| here) else { return Ok(Some(Arc::default())) };
+    let Some(project) = row.get::<Option<i64>>(13)? else { return Ok(None) };
+    let here = row.get::<Option<i64>>(14)? == Some(project);
+    let Some(text) = row.get::<Option<String>>(12)?.filter(|_| here) else { return Ok(Some(Arc::default())) };
     let limits = text.parse().map_err(|error| DbError::Internal(format!("the limits of a key: {error}")))?;
     Ok(Some(Arc::new(limits)))
 }
 
 /// The facts of a registry and a key.
-pub async fn of_registry(db: &Db, registry: &RegistryName, key: Option<i64>) -> Result<Facts, DbError> {
+pub async fn of_registry(db: &Db, registry: &RegistryName, asker: Asker<'_>) -> Result<Facts, DbError> {
     let (found, clock) = db
-        .recall(fact_tables!(), facts_sql!("", "", ""), params![registry.as_str(), "", key], Stored::from_row)
+        .recall(
+            fact_tables!(),
+            facts_sql!("", "", ""),
+            params![registry.as_str(), "", asker.key, asker.word()],
+            Stored::from_row,
+        )
         .await?;
     Ok(found.map_or_else(Facts::default, |found| found.at(clock.unwrap_or(found.read))))
 }
@@ -162,7 +221,7 @@ pub async fn of_registry(db: &Db, registry: &RegistryName, key: Option<i64>) -> 
 /// The facts of an access key alone, for operations that are about no place.
 pub async fn of_key(db: &Db, key: i64) -> Result<Option<KeyFacts>, DbError> {
     let (found, clock) =
-        db.recall(fact_tables!(), facts_sql!("", "", ""), params!["", "", key], Stored::from_row).await?;
+        db.recall(fact_tables!(), facts_sql!("", "", ""), params!["", "", key, ""], Stored::from_row).await?;
     Ok(found.and_then(|found| found.at(clock.unwrap_or(found.read)).key))
 }
 

@@ -255,9 +255,14 @@ pub async fn insert(tx: &mut Tx<'_>, key: NewKeyRow<'_>) -> Result<(), DbError> 
 /// no such key, or not with this owner. `by` is who does it, for the audit log.
 pub async fn revoke(tx: &mut Tx<'_>, key_id: &str, owner: Option<&Owner>, by: &By) -> Result<bool, DbError> {
     let key = tx
-        .query_opt("SELECT id, person, robot FROM access_key WHERE key_id = $1 {for_update}", params![key_id], |row| {
-            Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?, row.get::<Option<i64>>(2)?))
-        })
+        .query_opt(
+            "SELECT id, person, robot, (SELECT b.project FROM robot b WHERE b.id = robot) FROM access_key WHERE key_id = $1 {for_update}",
+            params![key_id],
+            |row| {
+                let (person, robot) = (row.get::<Option<i64>>(1)?, row.get::<Option<i64>>(2)?);
+                Ok((row.get::<i64>(0)?, person, robot, row.get::<Option<i64>>(3)?))
+            },
+        )
         .await?;
     let owned = |person, robot| {
         owner.is_none_or(|owner| {
@@ -265,11 +270,14 @@ pub async fn revoke(tx: &mut Tx<'_>, key_id: &str, owner: Option<&Owner>, by: &B
             (of_person, of_robot) == (person, robot)
         })
     };
-    let Some((key, _, _)) = key.filter(|(_, person, robot)| owned(*person, *robot)) else { return Ok(false) };
+    let Some((key, _, _, project)) = key.filter(|(_, person, robot, _)| owned(*person, *robot)) else {
+        return Ok(false);
+    };
     let revoked = "UPDATE access_key SET revoked = {now} WHERE id = $1 AND revoked IS NULL";
     if tx.execute(revoked, params![key]).await? == 1 {
         tx.execute("DELETE FROM refresh_token WHERE access_key = $1", params![key]).await?;
-        audit::record(tx, by, "key.revoke", key_id, None, None).await?;
+        let by = project.map_or_else(|| by.clone(), |project| by.about(project));
+        audit::record(tx, &by, "key.revoke", key_id, None, None).await?;
     }
     Ok(true)
 }

@@ -23,6 +23,7 @@ mod postgres;
 pub mod project;
 pub mod pull;
 pub mod pulls;
+pub mod quota;
 pub mod registry;
 pub mod repository;
 pub mod restore;

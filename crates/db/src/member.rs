@@ -14,6 +14,11 @@ pub enum In {
 }
 
 impl In {
+    /// The row of the project.
+    pub fn project(self) -> i64 {
+        self.rows().0
+    }
+
     fn rows(self) -> (i64, Option<i64>) {
         match self {
             Self::Project(project) => (project, None),

@@ -3,15 +3,17 @@
 //! Text rules: statements end with `;`, dialect tokens as in [`crate::engine`]. Times are microseconds since 1970, UTC, by the
 //! database's clock; digests one byte of algorithm and the hash; names that are paged compare by bytes.
 
+mod audit;
 mod images;
 mod oidc;
+mod quota;
 
-use self::images::IMAGES;
+use self::{audit::AUDIT, images::IMAGES, oidc::OIDC, quota::QUOTA};
 use crate::migrate::Migration;
 
 /// All steps, oldest first.
 pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, oidc::OIDC];
+    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, OIDC, AUDIT, QUOTA];
 
 /// `body`: the bytes themselves, where they are few. Then there is no object, and `object_key` is empty.
 const SMALL_BLOBS: &str = "ALTER TABLE blob ADD COLUMN body {bytes};";

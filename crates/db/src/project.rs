@@ -69,11 +69,11 @@ pub async fn insert(tx: &mut Tx<'_>, name: &ProjectName, description: &str, by: 
         .query_opt(
             "INSERT INTO project (name, description, created) VALUES ($1, $2, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
             params![name.as_str(), description],
-            |row| row.get(0),
+            |row| row.get::<i64>(0),
         )
         .await?;
-    if id.is_some() {
-        audit::record(tx, by, "project.create", name.as_str(), None, None).await?;
+    if let Some(id) = id {
+        audit::record(tx, &by.about(id), "project.create", name.as_str(), None, None).await?;
     }
     Ok(id)
 }

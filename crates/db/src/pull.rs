@@ -7,7 +7,7 @@ use roadstead_model::{Digest, Place, Reference};
 
 use crate::{
     Db, DbError, Row,
-    facts::{Facts, Stored, WIDTH, fact_tables, facts_sql},
+    facts::{Asker, Facts, Stored, WIDTH, fact_tables, facts_sql},
     params,
 };
 
@@ -44,12 +44,12 @@ pub struct FoundBlob {
 }
 
 /// The facts of a place.
-pub async fn facts(db: &Db, place: &Place, key: Option<i64>) -> Result<Facts, DbError> {
+pub async fn facts(db: &Db, place: &Place, asker: Asker<'_>) -> Result<Facts, DbError> {
     let (found, clock) = db
         .recall(
             fact_tables!(),
             facts_sql!("", "", ""),
-            params![place.registry.as_str(), place.repository.as_str(), key],
+            params![place.registry.as_str(), place.repository.as_str(), asker.key, asker.word()],
             Stored::from_row,
         )
         .await?;
@@ -61,7 +61,7 @@ pub async fn manifest(
     db: &Db,
     place: &Place,
     reference: &Reference,
-    key: Option<i64>,
+    asker: Asker<'_>,
 ) -> Result<(Facts, Option<Arc<FoundManifest>>), DbError> {
     let (registry, repository) = (place.registry.as_str(), place.repository.as_str());
     let tables = fact_tables!("tag", "artifact", "manifest");
@@ -71,12 +71,12 @@ pub async fn manifest(
                 tables,
                 facts_sql!(
                     ", a.id, m.id, m.digest, a.media_type, length(m.body)",
-                    " LEFT JOIN tag t ON t.repository = r.id AND t.name = $4
+                    " LEFT JOIN tag t ON t.repository = r.id AND t.name = $5
                       LEFT JOIN artifact a ON a.id = t.artifact AND a.deletion IS NULL
                       LEFT JOIN manifest m ON m.id = a.manifest",
                     ""
                 ),
-                params![registry, repository, key, tag.as_str()],
+                params![registry, repository, asker.key, asker.word(), tag.as_str()],
                 found_manifest,
             )
             .await?
@@ -86,11 +86,11 @@ pub async fn manifest(
                 tables,
                 facts_sql!(
                     ", a.id, m.id, m.digest, a.media_type, length(m.body)",
-                    " LEFT JOIN manifest m ON m.digest = $4
+                    " LEFT JOIN manifest m ON m.digest = $5
                       LEFT JOIN artifact a ON a.repository = r.id AND a.manifest = m.id AND a.deletion IS NULL",
                     ""
                 ),
-                params![registry, repository, key, digest.to_stored()],
+                params![registry, repository, asker.key, asker.word(), digest.to_stored()],
                 found_manifest,
             )
             .await?
@@ -132,19 +132,26 @@ pub async fn blob(
     db: &Db,
     place: &Place,
     digest: &Digest,
-    key: Option<i64>,
+    asker: Asker<'_>,
 ) -> Result<(Facts, Option<FoundBlob>), DbError> {
     let (found, clock) = db
         .recall(
             fact_tables!("blob", "repository_blob", "link_review"),
             facts_sql!(
                 ", l.blob, b.size, b.bucket, b.object_key, v.due",
-                " LEFT JOIN blob b ON b.bucket = g.bucket AND b.digest = $4
-                  LEFT JOIN repository_blob l ON l.repository = r.id AND l.blob = b.id AND l.hidden = $5
+                " LEFT JOIN blob b ON b.bucket = g.bucket AND b.digest = $5
+                  LEFT JOIN repository_blob l ON l.repository = r.id AND l.blob = b.id AND l.hidden = $6
                   LEFT JOIN link_review v ON v.repository = l.repository AND v.blob = l.blob",
                 ""
             ),
-            params![place.registry.as_str(), place.repository.as_str(), key, digest.to_stored(), false],
+            params![
+                place.registry.as_str(),
+                place.repository.as_str(),
+                asker.key,
+                asker.word(),
+                digest.to_stored(),
+                false
+            ],
             |row| {
                 let facts = Stored::from_row(row)?;
                 let Some(id) = row.get::<Option<i64>>(WIDTH)? else { return Ok((facts, None, None)) };

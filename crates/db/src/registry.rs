@@ -5,7 +5,7 @@ use roadstead_model::{ProjectName, RegistryName};
 use crate::{
     Db, DbError, Row, Tx,
     audit::{self, By},
-    event, params,
+    event, params, quota,
     usage::Usage,
 };
 
@@ -30,6 +30,8 @@ pub struct Registry {
     pub public_endpoint: bool,
     /// Microseconds since 1970.
     pub created: i64,
+    /// Random id in its private host name.
+    pub private_id: String,
     /// Goes up with each change of its settings.
     pub epoch: i64,
     /// In the trash until then (microseconds since 1970).
@@ -53,6 +55,8 @@ pub struct NewRegistry {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
     /// Who makes it, for the audit log.
     pub by: By,
 }
@@ -65,19 +69,41 @@ async fn find_or_make_project(tx: &mut Tx<'_>, name: &ProjectName, by: &By) -> R
     tx.query_one("SELECT id FROM project WHERE name = $1", params![name.as_str()], |row| row.get(0)).await
 }
 
-/// Makes a registry. `None`: the name is taken (perhaps by one in the trash).
-pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, DbError> {
+/// What became of making a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Its row.
+    Made(i64),
+    /// The name is taken (perhaps by one in the trash).
+    Taken,
+    /// The project has as many registries as it may have.
+    NoRoom,
+}
+
+/// Makes a registry.
+pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Created, DbError> {
     // A name that is taken leaves no project behind.
     const TAKEN: &str = "SELECT 1 FROM registry WHERE name = $1";
     if tx.query_opt(TAKEN, params![new.name.as_str()], |_| Ok(())).await?.is_some() {
-        return Ok(None);
+        return Ok(Created::Taken);
     }
     let project = find_or_make_project(tx, &new.project, &new.by).await?;
+    if !quota::has_room_for_registry(tx, project).await? {
+        return Ok(Created::NoRoom);
+    }
     let id = tx
         .query_opt(
-            "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, epoch, created)
-             VALUES ($1, $2, 'standard', $3, $4, $5, $6, $7, 0, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
-            params![project, new.name.as_str(), new.bucket, &new.private_id, &new.description, true, new.public_pull],
+            "INSERT INTO registry (project, name, kind, bucket, private_id, description, public_endpoint, public_pull, limited, epoch, created)
+             VALUES ($1, $2, 'standard', $3, $4, $5, $6, $7, (SELECT j.max_bytes IS NOT NULL FROM project j WHERE j.id = $1), 0, {now}) ON CONFLICT (name) DO NOTHING RETURNING id",
+            params![
+                project,
+                new.name.as_str(),
+                new.bucket,
+                &new.private_id,
+                &new.description,
+                new.public_endpoint,
+                new.public_pull
+            ],
             |row| row.get::<i64>(0),
         )
         .await?;
@@ -86,10 +112,13 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Option<i64>, D
             .await?;
         event::record(tx, "registry.create", id, None, new.name.as_str(), "{}").await?;
         // Names need no escapes.
-        let after = format!(r#"{{"project":"{}","public_pull":{}}}"#, new.project, new.public_pull);
-        audit::record(tx, &new.by, "registry.create", new.name.as_str(), None, Some(&after)).await?;
+        let after = format!(
+            r#"{{"project":"{}","public_pull":{},"public_endpoint":{}}}"#,
+            new.project, new.public_pull, new.public_endpoint
+        );
+        audit::record(tx, &new.by.about(project), "registry.create", new.name.as_str(), None, Some(&after)).await?;
     }
-    Ok(id)
+    Ok(id.map_or(Created::Taken, Created::Made))
 }
 
 macro_rules! registry_sql {
@@ -100,7 +129,8 @@ macro_rules! registry_sql {
              u.artifacts + COALESCE((SELECT CAST(SUM(c.artifacts) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.tags + COALESCE((SELECT CAST(SUM(c.tags) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
-             u.image_bytes + COALESCE((SELECT CAST(SUM(c.image_bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0)
+             u.image_bytes + COALESCE((SELECT CAST(SUM(c.image_bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
+             g.private_id
              FROM registry g JOIN project p ON p.id = g.project JOIN bucket b ON b.id = g.bucket
              JOIN usage u ON u.registry = g.id LEFT JOIN deletion d ON d.id = g.deletion ",
             $rest
@@ -122,6 +152,7 @@ fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
         trashed_until: row.get(9)?,
         epoch: row.get(10)?,
         usage: Usage::from_row(row, 11)?,
+        private_id: row.get(16)?,
     })
 }
 
@@ -143,6 +174,11 @@ pub async fn show(db: &Db, name: &RegistryName) -> Result<Option<Registry>, DbEr
     db.query_opt(registry_sql!("WHERE g.name = $1"), params![name.as_str()], registry).await
 }
 
+/// The registry whose private host name has this random id, also when it is in the trash.
+pub async fn by_private_id(db: &Db, id: &str) -> Result<Option<String>, DbError> {
+    db.query_opt("SELECT name FROM registry WHERE private_id = $1", params![id], |row| row.get(0)).await
+}
+
 /// What can be changed of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -150,14 +186,20 @@ pub struct Settings {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
 }
 
 /// Row, epoch and settings of a living registry, locked until the transaction ends.
 pub async fn lock_settings(tx: &mut Tx<'_>, name: &RegistryName) -> Result<Option<(i64, i64, Settings)>, DbError> {
     tx.query_opt(
-        "SELECT id, epoch, description, public_pull FROM registry WHERE name = $1 AND deletion IS NULL {for_no_key_update}",
+        "SELECT id, epoch, description, public_pull, public_endpoint FROM registry WHERE name = $1 AND deletion IS NULL {for_no_key_update}",
         params![name.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?, Settings { description: row.get(2)?, public_pull: row.get(3)? })),
+        |row| {
+            let settings =
+                Settings { description: row.get(2)?, public_pull: row.get(3)?, public_endpoint: row.get(4)? };
+            Ok((row.get(0)?, row.get(1)?, settings))
+        },
     )
     .await
 }
@@ -165,8 +207,8 @@ pub async fn lock_settings(tx: &mut Tx<'_>, name: &RegistryName) -> Result<Optio
 /// Writes the settings of a registry that is locked.
 pub async fn update(tx: &mut Tx<'_>, id: i64, settings: &Settings) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE registry SET description = $2, public_pull = $3, epoch = epoch + 1 WHERE id = $1",
-        params![id, &settings.description, settings.public_pull],
+        "UPDATE registry SET description = $2, public_pull = $3, public_endpoint = $4, epoch = epoch + 1 WHERE id = $1",
+        params![id, &settings.description, settings.public_pull, settings.public_endpoint],
     )
     .await
     .map(drop)
@@ -176,16 +218,16 @@ pub async fn update(tx: &mut Tx<'_>, id: i64, settings: &Settings) -> Result<(),
 pub async fn delete(tx: &mut Tx<'_>, name: &RegistryName, by: &By, life: i64) -> Result<bool, DbError> {
     let id = tx
         .query_opt(
-            "SELECT id FROM registry WHERE name = $1 AND deletion IS NULL {for_update}",
+            "SELECT id, project FROM registry WHERE name = $1 AND deletion IS NULL {for_update}",
             params![name.as_str()],
-            |row| row.get::<i64>(0),
+            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
         )
         .await?;
-    let Some(id) = id else { return Ok(false) };
+    let Some((id, project)) = id else { return Ok(false) };
     let deletion = crate::trash::begin(tx, "registry", id, None, name.as_str(), &by.who, life).await?;
     tx.execute("UPDATE registry SET deletion = $2, epoch = epoch + 1 WHERE id = $1", params![id, deletion]).await?;
     event::record(tx, "registry.delete", id, None, name.as_str(), "{}").await?;
-    audit::record(tx, by, "registry.delete", name.as_str(), None, None).await?;
+    audit::record(tx, &by.about(project), "registry.delete", name.as_str(), None, None).await?;
     Ok(true)
 }
 

@@ -2,7 +2,7 @@
 
 use futures::future::try_join_all;
 
-use crate::{Db, DbError, Tx, params};
+use crate::{Db, DbError, Tx, facts::View, params};
 
 /// The living repository of this name, made when there is none; held against deletion until the transaction ends.
 /// `None`: the registry is gone. The registry is held too.
@@ -78,20 +78,25 @@ pub async fn is_listed(db: &Db, id: i64) -> Result<bool, DbError> {
 /// order: by bytes `a-b/x` comes before `a/x`.
 ///
 /// One registry after the other, because no index goes over both names: one statement for all would sort every repository.
-pub async fn list_region(db: &Db, last: (&str, &str), limit: i64) -> Result<Vec<(String, String)>, DbError> {
+pub async fn list_region(
+    db: &Db,
+    view: View<'_>,
+    last: (&str, &str),
+    limit: i64,
+) -> Result<Vec<(String, String)>, DbError> {
     let wanted = usize::try_from(limit).unwrap_or(0);
     let named = |registry: &str, names: Vec<String>| names.into_iter().map(|it| (registry.to_owned(), it)).collect();
-    let mut found: Vec<(String, String)> = named(last.0, list(db, last.0, last.1, limit).await?);
+    let mut found: Vec<(String, String)> = named(last.0, list(db, view, last.0, last.1, limit).await?);
     if found.len() >= wanted {
         return Ok(found);
     }
     let registries = db
         .list(
-            "SELECT g.name FROM registry g WHERE g.deletion IS NULL AND g.name || '/' > $1
+            "SELECT g.name FROM registry g WHERE g.deletion IS NULL AND (g.public_endpoint OR $3) AND g.name || '/' > $1
              AND EXISTS (SELECT 1 FROM repository r JOIN artifact a ON a.repository = r.id AND a.deletion IS NULL
                          WHERE r.registry = g.id AND r.deletion IS NULL)
              ORDER BY g.name || '/' LIMIT $2",
-            params![format!("{}/", last.0), limit],
+            params![format!("{}/", last.0), limit, view.is_private()],
             |row| row.get::<String>(0),
         )
         .await?;
@@ -99,7 +104,7 @@ pub async fn list_region(db: &Db, last: (&str, &str), limit: i64) -> Result<Vec<
     let (mut rest, mut at_once) = (&registries[..], 1);
     while found.len() < wanted && !rest.is_empty() {
         let (now, later) = rest.split_at(at_once.min(rest.len()));
-        let lists = try_join_all(now.iter().map(|registry| list(db, registry, "", limit))).await?;
+        let lists = try_join_all(now.iter().map(|registry| list(db, view, registry, "", limit))).await?;
         found.extend(now.iter().zip(lists).flat_map(|(registry, names)| named(registry, names)));
         (rest, at_once) = (later, (at_once * 2).min(16));
     }
@@ -108,13 +113,13 @@ pub async fn list_region(db: &Db, last: (&str, &str), limit: i64) -> Result<Vec<
 }
 
 /// Names of one registry's living repositories with a living artifact, after `last`, at most `limit`.
-pub async fn list(db: &Db, registry: &str, last: &str, limit: i64) -> Result<Vec<String>, DbError> {
+pub async fn list(db: &Db, view: View<'_>, registry: &str, last: &str, limit: i64) -> Result<Vec<String>, DbError> {
     db.list(
         "SELECT r.name FROM registry g JOIN repository r ON r.registry = g.id AND r.deletion IS NULL
-         WHERE g.deletion IS NULL AND g.name = $1 AND r.name > $2
+         WHERE g.deletion IS NULL AND (g.public_endpoint OR $4) AND g.name = $1 AND r.name > $2
          AND EXISTS (SELECT 1 FROM artifact a WHERE a.repository = r.id AND a.deletion IS NULL)
          ORDER BY r.name LIMIT $3",
-        params![registry, last, limit],
+        params![registry, last, limit, view.is_private()],
         |row| row.get(0),
     )
     .await

@@ -18,17 +18,24 @@ pub struct Caller {
     who: roadstead_access::Caller,
     row: Row,
     from: IpAddr,
+    origin: Origin,
     request: Arc<str>,
 }
 
 impl Caller {
     pub(crate) fn new(who: roadstead_access::Caller, row: Row, asked: &Asked) -> Self {
-        Self { who, row, from: asked.client, request: Arc::clone(&asked.request) }
+        let (origin, request) = (asked.origin.clone(), Arc::clone(&asked.request));
+        Self { who, row, from: asked.client, origin, request }
     }
 
     /// Who it is, for the decision about its rights.
     pub fn who(&self) -> &roadstead_access::Caller {
         &self.who
+    }
+
+    /// The address that was asked, as the caller sees it.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The row that the operation was registered with: what the decision is asked for.
@@ -54,7 +61,7 @@ fn nobody() -> Problem {
 /// Who a request comes from. Somebody, or a refusal.
 pub(crate) async fn identify(
     api: &Api,
-    origin: &Origin,
+    (origin, client): (&Origin, IpAddr),
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<roadstead_access::Caller, Problem> {
@@ -63,7 +70,7 @@ pub(crate) async fn identify(
     {
         return Ok(caller);
     }
-    let caller = api.access().authenticate(authorization(headers), &origin.host).await?;
+    let caller = api.access().authenticate(authorization(headers), &origin.audience(), client).await?;
     match caller.presented() {
         Presented::Nothing => return Err(nobody()),
         // A token of nobody is good for pulls alone.
@@ -129,7 +136,8 @@ impl Caller {
         let Manager { name, person, project, registry, .. } =
             manage(api.core().db(), &self.who, right, subject).await?;
         let who = if name.is_empty() { "anyone".to_owned() } else { name.clone() };
-        let by = By { who, from: self.from.to_string(), request: Some(self.request.to_string()) };
+        let request = Some(self.request.to_string());
+        let by = By { who, from: self.from.to_string(), request, project, key: None };
         Ok(Allowed { name, by, person, project, registry })
     }
 

@@ -10,6 +10,7 @@ mod members;
 mod openapi;
 mod people;
 mod projects;
+mod quotas;
 mod registries;
 mod repositories;
 mod robots;
@@ -42,11 +43,12 @@ use crate::{
 
 /// All endpoints, each with its row of the permission matrix.
 pub fn all() -> Endpoints {
-    let (see, own, change, members, system) = (
+    let (see, own, change, members, audit, system) = (
         Row::Right(Right::See),
         Row::Right(Right::Own),
         Row::Right(Right::ChangeRegistries),
         Row::Right(Right::Members),
+        Row::Right(Right::Audit),
         Row::Right(Right::System),
     );
     let (see_images, change_images, push, collect) = (
@@ -107,7 +109,14 @@ pub fn all() -> Endpoints {
         .with(change_images, routes!(trash::restore_trash))
         .with(change, routes!(trash::restore_registry))
         .with(see, routes!(usage::get_project_usage))
-        .with(Row::Right(Right::Audit), routes!(audit::list_audit))
+        .with(see, routes!(quotas::get_project_quotas))
+        .with(system, routes!(quotas::put_project_quotas))
+        .with(see, routes!(quotas::get_registry_quotas))
+        .with(system, routes!(quotas::put_registry_quotas))
+        .with(audit, routes!(audit::list_audit))
+        .with(audit, routes!(audit::export_audit))
+        .with(audit, routes!(audit::list_project_audit))
+        .with(audit, routes!(audit::export_project_audit))
 }
 
 /// The name in a path.

@@ -59,7 +59,10 @@ async fn admit(gate: &Gate, parts: &mut Parts, label: &mut Option<CallerLabel>) 
     };
     let caller = match gate.row {
         Row::Open => None,
-        Row::SignedIn | Row::Right(_) => Some(identify(&asked.api, &asked.origin, &parts.method, &parts.headers).await),
+        Row::SignedIn | Row::Right(_) => {
+            let come = (&asked.origin, asked.client);
+            Some(identify(&asked.api, come, &parts.method, &parts.headers).await)
+        }
     };
     // Only a key that was proven: else anyone could use up the requests of another one.
     let key = caller.as_ref().and_then(|it| it.as_ref().ok()).and_then(|caller| caller.shared_key_id().cloned());

@@ -68,10 +68,16 @@ impl Paging {
     }
 
     /// The page of these rows, whose keys `key` tells.
-    pub fn page<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String) -> Page<T> {
+    pub fn page<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> String) -> Page<T> {
+        self.page_before(rows, key, None)
+    }
+
+    /// The same, of rows that were looked for as far as the key `rest`: behind it there may be others.
+    pub fn page_before<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String, rest: Option<String>) -> Page<T> {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);
-        let next = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
+        let next = if more { rows.last().map(key) } else { rest };
+        let next = next.map(|next| URL_SAFE_NO_PAD.encode(next));
         let link = next.as_deref().map(|next| self.link(next));
         Page { items: rows, next, link }
     }

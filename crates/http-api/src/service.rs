@@ -8,10 +8,11 @@ use std::{
 
 use axum::Router;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use roadstead_access::{Access, Entropy, People, Sessions};
-use roadstead_http_oci::{Body, CallerLabel, Connection, Incoming, Naming, RequestId, Room, client_of};
+use roadstead_http_oci::{Body, CallerLabel, Connection, Incoming, Naming, RequestId, Room};
 use roadstead_registry::Core;
 use tower::ServiceExt as _;
 
@@ -74,6 +75,11 @@ impl Api {
         &self.0.sessions
     }
 
+    /// By which names clients come.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.0.naming
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -129,7 +135,7 @@ impl ApiService {
         let head = parts.method == Method::HEAD;
         let naming = &self.api.0.naming;
         let (origin, _) = naming.read(&connection, &parts.uri, &parts.headers);
-        let client = client_of(connection.remote.ip(), &parts.headers, &naming.trusted_proxies);
+        let client = connection.client;
         let mut request = Request::from_parts(parts, axum::body::Body::from_stream(incoming.stream));
         request.extensions_mut().insert(Asked { api: self.api.clone(), origin, client, request: Arc::clone(&id.0) });
         let answered: Result<_, Infallible> = self.router().oneshot(request).await;
@@ -143,10 +149,22 @@ impl ApiService {
     }
 }
 
+/// Put into the extensions of an answer, it has its body sent as it comes, whose size nobody knows beforehand. What fails then breaks the
+/// answer off.
+#[derive(Clone, Copy)]
+pub(crate) struct Streamed;
+
 /// Writes problems, those that axum has made too, and gives the answer what all have.
 async fn finish(answer: axum::response::Response, id: &RequestId, head: bool) -> Response<Body> {
     let (mut parts, body) = answer.into_parts();
     let told: Option<Problem> = parts.extensions.remove();
+    let streamed: Option<Streamed> = parts.extensions.remove();
+    if let Some(Streamed) = streamed.filter(|_| told.is_none()) {
+        parts.headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        parts.headers.insert(header::CACHE_CONTROL, NO_STORE);
+        let pieces = TryStreamExt::map_err(body.into_data_stream(), |error| error.to_string());
+        return Response::from_parts(parts, if head { Body::Empty } else { Body::stream(pieces) });
+    }
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let mut response = if let Some(problem) = told {
         problem.render(id)

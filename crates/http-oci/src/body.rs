@@ -7,11 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, stream::BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use http_body::{Frame, SizeHint};
 use roadstead_blobs::{BlobError, ByteBody};
 
-/// The body of an answer; its size is always known, so HTTP/1.1 needs no chunks and every answer has a Content-Length.
+/// The body of an answer; its size is known, so HTTP/1.1 needs no chunks and answers have a Content-Length. Exports of the management
+/// API are the exception.
 #[derive(Default)]
 pub enum Body {
     /// No bytes.
@@ -23,13 +24,20 @@ pub enum Body {
     Blob(ByteBody),
     /// Several parts of a blob with words between them, and how many bytes are left.
     Parts(BoxStream<'static, Result<Bytes, BlobError>>, u64),
+    /// Of a size that nobody knows beforehand.
+    Stream(BoxStream<'static, Result<Bytes, BlobError>>),
 }
 
 impl Body {
-    /// How many bytes are still to come.
+    /// What comes piece by piece, until it ends or breaks off.
+    pub fn stream(pieces: impl Stream<Item = Result<Bytes, String>> + Send + 'static) -> Self {
+        Self::Stream(pieces.map_err(BlobError::Internal).boxed())
+    }
+
+    /// How many bytes are still to come, where that is known.
     pub fn size(&self) -> u64 {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Stream(_) => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Blob(blob) => http_body::Body::size_hint(blob).lower(),
             Self::Parts(_, left) => *left,
@@ -60,6 +68,7 @@ impl http_body::Body for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Blob(blob) => Pin::new(blob).poll_frame(context),
+            Self::Stream(stream) => Pin::new(stream).poll_next(context).map(|it| it.map(|it| it.map(Frame::data))),
             Self::Parts(stream, left) => match Pin::new(stream).poll_next(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Some(Ok(bytes))) => {
@@ -77,6 +86,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Stream(_) => false,
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::Blob(blob) => http_body::Body::is_end_stream(blob),
             Self::Parts(_, left) => *left == 0,
@@ -84,7 +94,10 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.size())
+        match self {
+            Self::Stream(_) => SizeHint::default(),
+            _ => SizeHint::with_exact(self.size()),
+        }
     }
 }
 

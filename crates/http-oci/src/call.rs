@@ -1,13 +1,15 @@
 //! One request on its way through an endpoint: who calls, what place it means, and whether that is allowed.
 
+use std::net::IpAddr;
+
 use http::{HeaderName, request::Parts};
-use roadstead_access::{Action, Caller, Refusal, Target, decide};
-use roadstead_db::facts::Facts;
+use roadstead_access::{Action, By, Caller, Refusal, Target, decide};
+use roadstead_db::facts::{Asker, Facts};
 use roadstead_model::{Place, RepositoryName};
 use roadstead_registry::{Core, Gate};
 
 use crate::{
-    error::ApiError,
+    error::{ApiError, RequestId},
     origin::{Addressing, Origin},
     query::Query,
     route::Route,
@@ -21,6 +23,9 @@ pub(crate) struct Call<'s> {
     pub(crate) addressing: Addressing,
     pub(crate) caller: Caller,
     pub(crate) parts: Parts,
+    /// The client's address.
+    pub(crate) client: IpAddr,
+    pub(crate) id: &'s RequestId,
 }
 
 /// What a route asks the right for, and on which repository: also what a challenge names.
@@ -50,6 +55,22 @@ impl Call<'_> {
         &self.shared.settings
     }
 
+    /// Whose facts are read, and from where it was asked.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker { key: self.caller.key(), view: self.addressing.view(self.origin.reach) }
+    }
+
+    /// Who does something, for events and the audit log.
+    pub(crate) fn by(&self) -> By {
+        By {
+            who: self.caller.key_id().to_owned(),
+            from: self.client.to_string(),
+            request: Some(self.id.0.to_string()),
+            project: None,
+            key: self.caller.key(),
+        }
+    }
+
     pub(crate) fn query(&self) -> Query<'_> {
         Query::new(self.parts.uri.query())
     }
@@ -75,7 +96,7 @@ impl Call<'_> {
     /// Place and rights of an operation that needs nothing else from its first read.
     pub(crate) async fn enter(&self, action: Action, name: &RepositoryName) -> Result<(Place, Gate), ApiError> {
         let place = self.place(action, name).await?;
-        let gate = self.core().gate(&place, self.caller.key()).await?;
+        let gate = self.core().gate(&place, self.asker()).await?;
         self.decide(action, name, &place, &gate)?;
         Ok((place, gate))
     }

@@ -244,6 +244,8 @@ impl From<core::Error> for ApiError {
             E::BodyBroken { .. } => Self::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message),
             E::DigestMismatch { .. } => Self::digest(message),
             E::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message),
+            E::QuotaFull(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "DENIED", message),
+            E::TooManyRepositories(_) => Self::new(StatusCode::FORBIDDEN, "DENIED", message),
             E::TagImmutable(_) => Self::new(StatusCode::FORBIDDEN, "DENIED", message),
             E::Conflict(_) => Self::new(StatusCode::CONFLICT, "DENIED", message),
             E::Unavailable(why) => Self::unavailable(why),
@@ -255,12 +257,12 @@ impl From<core::Error> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use roadstead_model::Digest;
+    use roadstead_model::{Digest, Reach};
 
     use super::*;
 
     fn origin() -> Origin {
-        Origin { scheme: "https", host: "r.test".into() }
+        Origin { scheme: "https", host: "r.test".into(), reach: Reach::Public }
     }
 
     fn text(response: Response<Body>) -> String {

@@ -5,6 +5,7 @@
 //! | `service` | the door: origin, route, credentials, endpoint, what all answers have |
 //! | `route` | the one parser of paths |
 //! | `origin` | scheme and host as the client sees them; host style and path style |
+//! | `private` | which registry a private host name is of |
 //! | `call` | one request on its way: who calls, what place it means, whether that is allowed |
 //! | `endpoints` | one file an endpoint |
 //! | `incoming`, `body` | bodies of requests and answers |
@@ -21,6 +22,7 @@ mod error;
 mod incoming;
 mod link;
 mod origin;
+mod private;
 mod query;
 pub mod range;
 pub mod route;
@@ -30,6 +32,6 @@ mod warning;
 pub use body::Body;
 pub use error::{RequestId, refusal};
 pub use incoming::{CollectError, Collected, DRAIN_BYTES, DRAIN_TIME, Incoming, Room, Watch};
-pub use origin::{Addressing, Connection, Naming, Origin, client_of, is_host};
+pub use origin::{Addressing, Connection, Endpoint, Naming, Origin, PrivateNaming, client_of, is_host};
 pub use service::{CallerLabel, OciService, Settings, authorization};
 pub use warning::warning;

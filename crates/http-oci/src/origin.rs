@@ -8,15 +8,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Uri, header};
 use ipnet::IpNet;
-use roadstead_model::{Place, RegistryName, RepositoryName};
+use roadstead_db::facts::View;
+use roadstead_model::{Place, Reach, RegistryName, RepositoryName};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     /// The peer of the connection: the client, or a proxy.
     pub remote: SocketAddr,
+    /// The client ([`client_of`]).
+    pub client: IpAddr,
     /// The connection itself is encrypted.
     pub tls: bool,
+    /// The kind of listener that it came to.
+    pub reach: Reach,
 }
 
 /// The address of this service as the client sees it.
@@ -24,14 +29,25 @@ pub struct Connection {
 pub struct Origin {
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// Host name or address in lower case, with its port unless it is the scheme's own. Also `service` and `aud` of tokens.
+    /// Host name or address in lower case, with its port unless it is the scheme's own. Also `service` of tokens.
     pub host: String,
+    /// From where it is seen so.
+    pub reach: Reach,
 }
 
 impl Origin {
     /// The absolute address of `path`.
     pub fn address(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.host)
+    }
+
+    /// What a token that is made here is good for: this host, and this kind of listener, should both kinds be called the same.
+    pub fn audience(&self) -> Cow<'_, str> {
+        match self.reach {
+            Reach::Public => self.host.as_str().into(),
+            // No host has a blank in it.
+            Reach::Private => format!("{} inside", self.host).into(),
+        }
     }
 }
 
@@ -46,6 +62,15 @@ pub struct Naming {
     pub region: Option<String>,
     /// Peers whose `Forwarded` and `X-Forwarded-*` headers count.
     pub trusted_proxies: Vec<IpNet>,
+    /// Of private listeners, where there are any.
+    pub private: Option<PrivateNaming>,
+}
+
+/// What is read otherwise on private listeners.
+#[derive(Clone, Debug, Default)]
+pub struct PrivateNaming {
+    /// The address that clients inside use, whatever a request says; except for host-style names.
+    pub external: Option<Origin>,
 }
 
 /// Whose names a host speaks.
@@ -55,6 +80,13 @@ pub enum Addressing {
     Path,
     /// `REGISTRY.DOMAIN/REPOSITORY`: the whole name is the repository's.
     Host(RegistryName),
+    /// `ID.REGION.private.DOMAIN/REPOSITORY` on a private listener: the same, of the registry with this random id.
+    Private {
+        /// The id.
+        id: String,
+        /// Which registry that is, once it was looked up; none has it otherwise.
+        registry: Option<RegistryName>,
+    },
 }
 
 impl Addressing {
@@ -62,7 +94,10 @@ impl Addressing {
     /// component that is no registry's name.
     pub fn place(&self, name: &RepositoryName) -> Option<Place> {
         match self {
-            Self::Host(registry) => Some(Place { registry: registry.clone(), repository: name.clone() }),
+            Self::Private { registry: None, .. } => None,
+            Self::Host(registry) | Self::Private { registry: Some(registry), .. } => {
+                Some(Place { registry: registry.clone(), repository: name.clone() })
+            }
             Self::Path => {
                 let (registry, repository) = name.as_str().split_once('/')?;
                 Some(Place { registry: registry.parse().ok()?, repository: repository.parse().ok()? })
@@ -74,7 +109,16 @@ impl Addressing {
     pub fn name(&self, place: &Place) -> String {
         match self {
             Self::Path => place.to_string(),
-            Self::Host(_) => place.repository.to_string(),
+            Self::Host(_) | Self::Private { .. } => place.repository.to_string(),
+        }
+    }
+
+    /// Which registries there are for who asks so on such a listener.
+    pub fn view(&self, reach: Reach) -> View<'_> {
+        match (reach, self) {
+            (Reach::Public, _) => View::Public,
+            (Reach::Private, Self::Private { id, .. }) => View::PrivateHost(id),
+            (Reach::Private, Self::Path | Self::Host(_)) => View::Private,
         }
     }
 }
@@ -85,21 +129,32 @@ impl Naming {
         let uri: Uri = address.trim_end_matches('/').parse().ok()?;
         let scheme = scheme(uri.scheme_str()?)?;
         (uri.path() == "/" || uri.path().is_empty()).then_some(())?;
-        Some(Origin { scheme, host: host(uri.authority()?.as_str(), scheme)? })
+        Some(Origin { scheme, host: host(uri.authority()?.as_str(), scheme)?, reach: Reach::Public })
     }
 
     /// The origin of a request, and whose names its host speaks.
     pub fn read(&self, connection: &Connection, uri: &Uri, headers: &HeaderMap) -> (Origin, Addressing) {
         let asked = self.asked(connection, uri, headers);
-        let addressing = self.addressing(&asked.host);
-        match (&self.external, &addressing) {
-            (Some(external), Addressing::Path) => (external.clone(), addressing),
+        let addressing = match asked.reach {
+            Reach::Public => self.addressing(&asked.host),
+            Reach::Private => self.private_addressing(&asked.host),
+        };
+        let reach = asked.reach;
+        match (self.external(reach), &addressing) {
+            (Some(external), Addressing::Path) => (Origin { reach, ..external.clone() }, addressing),
             // The front door's encryption holds for all names behind it.
-            (Some(external), Addressing::Host(_)) => {
+            (Some(external), Addressing::Host(_) | Addressing::Private { .. }) => {
                 let host = host(&asked.host, external.scheme).unwrap_or(asked.host);
-                (Origin { scheme: external.scheme, host }, addressing)
+                (Origin { scheme: external.scheme, host, reach }, addressing)
             }
             (None, _) => (asked, addressing),
+        }
+    }
+
+    fn external(&self, reach: Reach) -> Option<&Origin> {
+        match reach {
+            Reach::Public => self.external.as_ref(),
+            Reach::Private => self.private.as_ref()?.external.as_ref(),
         }
     }
 
@@ -111,8 +166,8 @@ impl Naming {
         let said = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(headers, header::HOST.as_str()));
         let named = |it: &str| host(&forwarded.with_port(it, scheme), scheme);
         let host = forwarded.host.as_deref().and_then(named).or_else(|| said.and_then(named));
-        let host = host.or_else(|| self.external.as_ref().map(|it| it.host.clone()));
-        Origin { scheme, host: host.unwrap_or_else(|| "localhost".to_owned()) }
+        let host = host.or_else(|| self.external(connection.reach).map(|it| it.host.clone()));
+        Origin { scheme, host: host.unwrap_or_else(|| "localhost".to_owned()), reach: connection.reach }
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
@@ -136,6 +191,55 @@ impl Naming {
         };
         label.parse().map_or(Addressing::Path, Addressing::Host)
     }
+
+    /// `ID.REGION.private.DOMAIN`, or `ID.private.DOMAIN` without a region; all other names speak path style.
+    fn private_addressing(&self, host: &str) -> Addressing {
+        let id = self.private_domain().and_then(|domain| {
+            let id = without_port(host).strip_suffix(domain.as_str())?.strip_suffix('.')?;
+            (!id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| id.to_owned())
+        });
+        id.map_or(Addressing::Path, |id| Addressing::Private { id, registry: None })
+    }
+
+    fn private_domain(&self) -> Option<String> {
+        let domain = self.domain.as_ref()?;
+        Some(match &self.region {
+            Some(region) => format!("{region}.private.{domain}"),
+            None => format!("private.{domain}"),
+        })
+    }
+
+    /// Where clients find a registry, from outside or inside: `HOST/REGISTRY` and, with a domain, a host of its own. `asked` stands for
+    /// a host that was not configured, if the request came in there. `None`: nobody listens there.
+    pub fn endpoint(&self, reach: Reach, asked: &Origin, registry: &str, private_id: &str) -> Option<Endpoint> {
+        if reach == Reach::Private && self.private.is_none() {
+            return None;
+        }
+        let speaks_path = match reach {
+            Reach::Public => self.addressing(&asked.host),
+            Reach::Private => self.private_addressing(&asked.host),
+        } == Addressing::Path;
+        let asked = Some(asked).filter(|asked| asked.reach == reach);
+        let path = self.external(reach).or(asked.filter(|_| speaks_path)).map(|it| format!("{}/{registry}", it.host));
+        let port = self.external(reach).or(asked).map_or("", |it| &it.host[without_port(&it.host).len()..]);
+        let host = match reach {
+            Reach::Private => self.private_domain().map(|domain| format!("{private_id}.{domain}{port}")),
+            Reach::Public => self.domain.as_ref().map(|domain| match &self.region {
+                Some(region) => format!("{registry}.{region}.{domain}{port}"),
+                None => format!("{registry}.{domain}{port}"),
+            }),
+        };
+        Some(Endpoint { path, host })
+    }
+}
+
+/// Where clients find a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `HOST/REGISTRY`, before the name of a repository; `None` where it is not known by which name clients know the host.
+    pub path: Option<String>,
+    /// A host of its own, where a domain is configured.
+    pub host: Option<String>,
 }
 
 /// Who asks, for logs and limits: the last address that a trusted proxy did not have from another one.
@@ -257,19 +361,31 @@ mod tests {
             domain: Some("example.com".into()),
             region: Some("kr1".into()),
             external: None,
+            private: None,
         }
     }
 
     fn read(naming: &Naming, remote: &str, tls: bool, headers: &[(&str, &str)]) -> (String, Addressing) {
-        let connection = Connection { remote: remote.parse().expect("an address"), tls };
+        let (origin, addressing) = read_at(Reach::Public, naming, remote, tls, headers);
+        (origin.address(""), addressing)
+    }
+
+    fn read_at(
+        reach: Reach,
+        naming: &Naming,
+        remote: &str,
+        tls: bool,
+        headers: &[(&str, &str)],
+    ) -> (Origin, Addressing) {
+        let remote: SocketAddr = remote.parse().expect("an address");
+        let connection = Connection { remote, client: remote.ip(), tls, reach };
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
                 (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value"))
             })
             .collect();
-        let (origin, addressing) = naming.read(&connection, &Uri::from_static("/v2/"), &headers);
-        (origin.address(""), addressing)
+        naming.read(&connection, &Uri::from_static("/v2/"), &headers)
     }
 
     fn address(remote: &str, tls: bool, headers: &[(&str, &str)]) -> String {
@@ -348,6 +464,62 @@ mod tests {
         {
             assert_eq!(of(path), Addressing::Path, "{path}");
         }
+    }
+
+    /// product.md 2: the names of private listeners are names there alone, and answers name private addresses.
+    #[test]
+    fn private_listeners_have_names_of_their_own() {
+        let external = Naming::parse_external("https://front.example.com");
+        let private = PrivateNaming { external: Naming::parse_external("http://inside.test:5001") };
+        let naming = Naming { external, private: Some(private), ..naming() };
+        let of = |reach, host: &str| read_at(reach, &naming, STRANGER, false, &[("host", host)]);
+        let hidden = Addressing::Private { id: "0f3a".into(), registry: None };
+
+        let (origin, addressing) = of(Reach::Private, "10.0.0.1:5001");
+        assert_eq!(
+            (origin.address("/token").as_str(), addressing),
+            ("http://inside.test:5001/token", Addressing::Path)
+        );
+        let (origin, addressing) = of(Reach::Private, "0F3A.kr1.private.example.com:5001");
+        assert_eq!(origin.address(""), "http://0f3a.kr1.private.example.com:5001");
+        assert_eq!((addressing.view(origin.reach), &addressing), (View::PrivateHost("0f3a"), &hidden));
+        for path in [
+            "team.kr1.example.com",
+            "0f3a.private.example.com",
+            "kr1.private.example.com",
+            "a.b.kr1.private.example.com",
+        ] {
+            assert_eq!(of(Reach::Private, path).1, Addressing::Path, "{path}");
+        }
+        // Outside they mean nothing, and what was got inside under one name is of no use outside under the same.
+        let (outside, addressing) = of(Reach::Public, "0f3a.kr1.private.example.com");
+        assert_eq!((addressing.view(outside.reach), &addressing), (View::Public, &Addressing::Path));
+        let inside = Origin { reach: Reach::Private, ..outside.clone() };
+        assert_ne!(inside.audience(), outside.audience());
+    }
+
+    #[test]
+    fn where_clients_find_a_registry() {
+        let asked = |reach, host: &str| Origin { scheme: "http", host: host.into(), reach };
+        let plain = Naming::default();
+        let endpoint = |naming: &Naming, reach, asked: &Origin| {
+            let found = naming.endpoint(reach, asked, "team", "0f3a")?;
+            Some((found.path.unwrap_or_default(), found.host.unwrap_or_default()))
+        };
+        let outside = asked(Reach::Public, "r.test:5000");
+        let pair = |path: &str, host: &str| Some((path.to_owned(), host.to_owned()));
+        assert_eq!(endpoint(&plain, Reach::Public, &outside), pair("r.test:5000/team", ""));
+        assert_eq!(endpoint(&plain, Reach::Private, &outside), None);
+        let both = Naming { private: Some(PrivateNaming::default()), ..naming() };
+        assert_eq!(endpoint(&both, Reach::Public, &outside), pair("r.test:5000/team", "team.kr1.example.com:5000"));
+        assert_eq!(endpoint(&both, Reach::Private, &outside), pair("", "0f3a.kr1.private.example.com"));
+        let inside = asked(Reach::Private, "10.0.0.1:5001");
+        let private = pair("10.0.0.1:5001/team", "0f3a.kr1.private.example.com:5001");
+        assert_eq!(endpoint(&both, Reach::Private, &inside), private);
+        let external = Naming::parse_external("https://inside.test");
+        let named = Naming { private: Some(PrivateNaming { external }), ..both };
+        let private = pair("inside.test/team", "0f3a.kr1.private.example.com");
+        assert_eq!(endpoint(&named, Reach::Private, &outside), private);
     }
 
     #[test]

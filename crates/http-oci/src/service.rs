@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use roadstead_access::{Access, Caller, Presented};
+use roadstead_model::Reach;
 use roadstead_registry::Core;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     error::{ApiError, RequestId},
     incoming::{Incoming, Room},
     origin::{Connection, Naming},
+    private::PrivateNames,
     route::{self, Route},
 };
 
@@ -26,8 +28,20 @@ pub struct Settings {
     pub naming: Naming,
     /// Most bytes of a manifest (at least 4 MiB by protocol.md F5).
     pub manifest_bytes: usize,
-    /// Blobs may be served by redirect to the bucket, where it can do that. A setting of each listener.
+    /// Blobs may be served by redirect to the bucket, where it can do that, to clients of public listeners.
     pub redirect: bool,
+    /// The same for those of private listeners.
+    pub private_redirect: bool,
+}
+
+impl Settings {
+    /// Whether blobs may be served by redirect on listeners of this kind.
+    pub(crate) fn redirects(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Public => self.redirect,
+            Reach::Private => self.private_redirect,
+        }
+    }
 }
 
 /// The access key id that a request came with, for the access log.
@@ -43,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) settings: Settings,
     pub(crate) room: Room,
+    private: PrivateNames,
 }
 
 /// Memory that the manifests and forms under way may take together, in KiB.
@@ -51,7 +66,7 @@ const ROOM_KIB: usize = 128 << 10;
 impl OciService {
     /// The API over a core, with these rights and settings.
     pub fn new(core: Core, access: Access, settings: Settings) -> Self {
-        Self(Arc::new(Shared { core, access, settings, room: Room::new(ROOM_KIB) }))
+        Self(Arc::new(Shared { core, access, settings, room: Room::new(ROOM_KIB), private: PrivateNames::new() }))
     }
 
     /// Whether a path is this service's: `/v2`, all below it, and `/token`.
@@ -76,7 +91,7 @@ impl OciService {
         let (incoming, watch) = Incoming::new(body, parts.version, &parts.headers);
         let head = parts.method == Method::HEAD;
         let mut label = None;
-        let answer = self.route(parts, incoming, &connection, &mut label).await;
+        let answer = self.route(parts, incoming, &connection, &id, &mut label).await;
         let mut response = answer.unwrap_or_else(|error| error.into_response(Some(&id)));
         answer::complete(&mut response, head);
         if watch.must_close() {
@@ -90,17 +105,20 @@ impl OciService {
         parts: Parts,
         incoming: Incoming,
         connection: &Connection,
+        id: &RequestId,
         label: &mut Option<CallerLabel>,
     ) -> Result<Response<Body>, ApiError> {
         let shared = &*self.0;
-        let (origin, addressing) = shared.settings.naming.read(connection, &parts.uri, &parts.headers);
+        let (origin, mut addressing) = shared.settings.naming.read(connection, &parts.uri, &parts.headers);
         let route = route::parse(&parts.method, parts.uri.path())?;
         if matches!(route, Route::TokenGet | Route::TokenPost) {
+            shared.private.find(&shared.core, &mut addressing).await?;
             let asked = at::token::Asked {
                 access: &shared.access,
                 origin: &origin,
                 addressing: &addressing,
                 room: &shared.room,
+                client: connection.client,
             };
             return match route {
                 Route::TokenPost => asked.post(incoming).boxed().await,
@@ -108,12 +126,13 @@ impl OciService {
             };
         }
 
-        let caller = shared.access.authenticate(authorization(&parts.headers), &origin.host).await;
+        let caller =
+            shared.access.authenticate(authorization(&parts.headers), &origin.audience(), connection.client).await;
         let (caller, refusal) = match caller {
             Ok(caller) => (caller, None),
             Err(refusal) => (Caller::nobody(), Some(refusal)),
         };
-        let call = Call { shared, origin, addressing, caller, parts };
+        let mut call = Call { shared, origin, addressing, caller, parts, client: connection.client, id };
         if let Some(refusal) = refusal {
             let (action, name) = asks(&route);
             return Err(call.refused(&refusal, action, name));
@@ -124,6 +143,7 @@ impl OciService {
         } else {
             *label = call.caller.shared_key_id().cloned().map(CallerLabel);
         }
+        shared.private.find(&shared.core, &mut call.addressing).await?;
         dispatch(&call, route, incoming).await
     }
 }

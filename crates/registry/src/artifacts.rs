@@ -95,8 +95,7 @@ impl Core {
     /// # Errors
     /// `Missing`.
     pub async fn delete_artifact(&self, image: &Image, digest: &Digest, by: &By) -> Result<(), ImageError> {
-        let audited = (by.clone(), format!("{}@{digest}", image.object()));
-        self.delete_reference(image.repository, &Reference::Digest(*digest), &by.who, Some(audited))
+        self.delete_reference(image.repository, &Reference::Digest(*digest), by)
             .await
             .map_err(|error| missing(error, "artifact"))
     }

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use roadstead_blobs::Bucket;
 use roadstead_db::{
     Db, Engine,
-    facts::{self, Facts},
+    facts::{self, Asker, Facts},
     pull,
 };
 use roadstead_model::Place;
@@ -174,9 +174,9 @@ impl Core {
         Some(bucket.check().await.map_err(|error| error.to_string()))
     }
 
-    /// The facts of a place for the access key `key`.
-    pub async fn gate(&self, place: &Place, key: Option<i64>) -> Result<Gate> {
-        Ok(Gate { facts: pull::facts(&self.0.db, place, key).await? })
+    /// The facts of a place for who asks.
+    pub async fn gate<'a>(&self, place: &Place, asker: impl Into<Asker<'a>>) -> Result<Gate> {
+        Ok(Gate { facts: pull::facts(&self.0.db, place, asker.into()).await? })
     }
 
     /// The facts of the access key `key` alone, for operations that are about no place.

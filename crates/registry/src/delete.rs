@@ -24,23 +24,17 @@ const STEPS_IN_REQUEST: usize = 256;
 impl Core {
     /// Deletes a manifest by digest, with its tags, and with the children and referrers that nothing else holds
     /// (product.md 7); or a tag alone.
-    pub async fn delete_manifest(&self, gate: &Gate, reference: &Reference, by: &str) -> Result<()> {
-        self.delete_reference(gate.repository()?, reference, by, None).await
+    pub async fn delete_manifest(&self, gate: &Gate, reference: &Reference, by: &By) -> Result<()> {
+        self.delete_reference(gate.repository()?, reference, by).await
     }
 
-    /// As [`Self::delete_manifest`]; with a line in the audit log about `audited`.
-    pub(crate) async fn delete_reference(
-        &self,
-        repository: i64,
-        reference: &Reference,
-        by: &str,
-        audited: Option<(By, String)>,
-    ) -> Result<()> {
+    /// As [`Self::delete_manifest`].
+    pub(crate) async fn delete_reference(&self, repository: i64, reference: &Reference, by: &By) -> Result<()> {
         let life = self.options().trash_life;
-        let delete = Delete { repository, reference: reference.clone(), by: by.to_owned(), life, audited };
+        let delete = Delete { repository, reference: reference.clone(), by: by.clone(), life };
         let deletion = self.db().write(delete, |tx, delete| Box::pin(delete.run(tx))).await?;
         for _ in 0..STEPS_IN_REQUEST {
-            if !self.follow(Some(deletion), by).await? {
+            if !self.follow(Some(deletion), &by.who).await? {
                 break;
             }
         }
@@ -59,10 +53,12 @@ impl Core {
     }
 
     /// Hides a blob in this repository, at once and for good.
-    pub async fn delete_blob(&self, gate: &Gate, digest: &Digest) -> Result<()> {
+    pub async fn delete_blob(&self, gate: &Gate, digest: &Digest, by: &By) -> Result<()> {
         let repository = gate.repository().map_err(|_| Error::BlobUnknown(*digest))?;
         self.db()
-            .write((repository, *digest), |tx, (repository, digest)| Box::pin(delete_blob(tx, *repository, *digest)))
+            .write((repository, *digest, by.clone()), |tx, (repository, digest, by)| {
+                Box::pin(delete_blob(tx, *repository, *digest, by))
+            })
             .await
     }
 }
@@ -70,10 +66,8 @@ impl Core {
 struct Delete {
     repository: i64,
     reference: Reference,
-    by: String,
+    by: By,
     life: i64,
-    /// Who it is in the audit log, and what was deleted there.
-    audited: Option<(By, String)>,
 }
 
 impl Delete {
@@ -83,7 +77,7 @@ impl Delete {
         match &self.reference {
             Reference::Tag(name) => {
                 let deletion = self.begin(tx, "tag", &held).await?;
-                let gone = tag::delete(tx, self.repository, name.as_str(), &self.by, deletion).await?;
+                let gone = tag::delete(tx, self.repository, name.as_str(), &self.by.who, deletion).await?;
                 let digest = gone.ok_or_else(|| Error::ManifestUnknown(name.to_string()))?;
                 let change = Change { tags: -1, changed: true, ..Change::of(held.registry, self.repository) };
                 usage::add(tx, &change).await?;
@@ -95,7 +89,7 @@ impl Delete {
                 let artifact = artifact.ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
                 let deletion = self.begin(tx, "artifact", &held).await?;
                 trash::put_artifact(tx, artifact, deletion).await?;
-                let tags = tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by, deletion).await?;
+                let tags = tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by.who, deletion).await?;
                 let fewer = i64::try_from(tags.len()).unwrap_or(i64::MAX);
                 let change = Change::of(held.registry, self.repository);
                 usage::add(tx, &Change { living: -1, tags: -fewer, changed: true, ..change }).await?;
@@ -107,16 +101,19 @@ impl Delete {
     }
 
     async fn begin(&self, tx: &mut Tx<'_>, kind: &str, held: &Held) -> Result<i64> {
+        let subject = self.object(held);
+        Ok(trash::begin(tx, kind, held.registry, Some(self.repository), &subject, &self.by.who, self.life).await?)
+    }
+
+    /// What is deleted, by its name in the registry.
+    fn object(&self, held: &Held) -> String {
         let joint = if matches!(self.reference, Reference::Tag(_)) { ':' } else { '@' };
-        let subject = format!("{}{joint}{}", held.name, self.reference);
-        Ok(trash::begin(tx, kind, held.registry, Some(self.repository), &subject, &self.by, self.life).await?)
+        format!("{}{joint}{}", held.name, self.reference)
     }
 
     async fn record(&self, tx: &mut Tx<'_>, kind: &str, held: &Held, before: &serde_json::Value) -> Result<()> {
-        if let Some((by, object)) = &self.audited {
-            audit::record(tx, by, kind, object, Some(&before.to_string()), None).await?;
-        }
-        let body = serde_json::json!({ "by": self.by }).to_string();
+        audit::record_in(tx, &self.by, held.registry, kind, &self.object(held), Some(&before.to_string())).await?;
+        let body = serde_json::json!({ "by": self.by.who }).to_string();
         Ok(event::record(tx, kind, held.registry, Some(&held.name), &self.reference.to_string(), &body).await?)
     }
 }
@@ -163,7 +160,7 @@ async fn follow_one(
     event::record(tx, "artifact.delete", held.registry, Some(&held.name), &digest.to_string(), &body).await
 }
 
-async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest) -> Result<()> {
+async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest, by: &By) -> Result<()> {
     let held = repository::hold(tx, repository).await?.ok_or(Error::NameUnknown)?;
     let blob =
         blob::find_linked_alone(tx, repository, held.bucket, &digest).await?.ok_or(Error::BlobUnknown(digest))?;
@@ -171,5 +168,6 @@ async fn delete_blob(tx: &mut Tx<'_>, repository: i64, digest: Digest) -> Result
         return Err(Error::BlobHeld);
     }
     blob::hide(tx, repository, blob).await?;
+    audit::record_in(tx, by, held.registry, "blob.delete", &format!("{}@{digest}", held.name), None).await?;
     Ok(())
 }

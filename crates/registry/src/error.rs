@@ -57,6 +57,12 @@ pub enum Error {
         /// The most that is allowed.
         limit: u64,
     },
+    /// A quota of bytes is used up, or what is pushed does not fit into it; the text says which.
+    #[error("{0}")]
+    QuotaFull(String),
+    /// The registry may have no more repositories; the text says how many.
+    #[error("{0}")]
+    TooManyRepositories(String),
     /// The tag exists and this repository's tags can't be moved.
     #[error("the tag {0} exists, and this repository does not let a tag be pushed over")]
     TagImmutable(String),

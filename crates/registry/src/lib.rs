@@ -25,6 +25,7 @@ mod maintain;
 mod pull;
 mod pulls;
 mod push;
+mod quotas;
 mod referrers;
 mod registries;
 mod restore;

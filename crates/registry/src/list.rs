@@ -1,6 +1,6 @@
 //! Lists: tags of a repository, repositories of a registry or the region. Paged by the last name, never by number.
 
-use roadstead_db::{repository, tag};
+use roadstead_db::{facts::View, repository, tag};
 use roadstead_model::RegistryName;
 
 use crate::{Core, Gate, Result};
@@ -35,17 +35,17 @@ impl Core {
         Ok(Page::cut(names, limit))
     }
 
-    /// Repositories that have an artifact, after `last`, at most `limit`.
-    pub async fn catalog(&self, of: &CatalogOf, last: Option<&str>, limit: usize) -> Result<Page> {
+    /// Repositories that have an artifact, of the registries that there are in this view, after `last`, at most `limit`.
+    pub async fn catalog(&self, of: &CatalogOf, view: View<'_>, last: Option<&str>, limit: usize) -> Result<Page> {
         let last = last.unwrap_or_default();
         let names = match of {
             CatalogOf::Region => {
                 let after = last.split_once('/').unwrap_or((last, ""));
-                let rows = repository::list_region(self.db(), after, one_more(limit)).await?;
+                let rows = repository::list_region(self.db(), view, after, one_more(limit)).await?;
                 rows.into_iter().map(|(registry, repository)| format!("{registry}/{repository}")).collect()
             }
             CatalogOf::Registry(registry) => {
-                repository::list(self.db(), registry.as_str(), last, one_more(limit)).await?
+                repository::list(self.db(), view, registry.as_str(), last, one_more(limit)).await?
             }
         };
         Ok(Page::cut(names, limit))

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use roadstead_blobs::{BlobError, ByteBody};
 use roadstead_db::{
     DbError, blob,
+    facts::Asker,
     pull::{self, FoundManifest},
 };
-use roadstead_model::{Digest, Place, Reference};
+use roadstead_model::{Digest, Place, Reach, Reference};
 
 use crate::{Core, Error, Gate, Result, core::BodyOf};
 
@@ -62,13 +63,13 @@ pub enum Download {
 
 impl Core {
     /// The one read of a manifest pull: facts and manifest together. Decide on the facts before using the manifest.
-    pub async fn find_manifest(
+    pub async fn find_manifest<'a>(
         &self,
         place: &Place,
         reference: &Reference,
-        key: Option<i64>,
+        asker: impl Into<Asker<'a>>,
     ) -> Result<(Gate, Option<Manifest>)> {
-        let (facts, found) = pull::manifest(self.db(), place, reference, key).await?;
+        let (facts, found) = pull::manifest(self.db(), place, reference, asker.into()).await?;
         Ok((Gate { facts }, found.map(Manifest)))
     }
 
@@ -95,8 +96,13 @@ impl Core {
     }
 
     /// The one read of a blob pull.
-    pub async fn find_blob(&self, place: &Place, digest: &Digest, key: Option<i64>) -> Result<(Gate, Option<Blob>)> {
-        let (facts, found) = pull::blob(self.db(), place, digest, key).await?;
+    pub async fn find_blob<'a>(
+        &self,
+        place: &Place,
+        digest: &Digest,
+        asker: impl Into<Asker<'a>>,
+    ) -> Result<(Gate, Option<Blob>)> {
+        let (facts, found) = pull::blob(self.db(), place, digest, asker.into()).await?;
         let blob = found.map(|found| Blob {
             digest: *digest,
             size: u64::try_from(found.size).unwrap_or(0),
@@ -121,15 +127,17 @@ impl Core {
         Ok(Box::pin(kept).await.map_err(|error: DbError| error)?)
     }
 
-    /// The bytes `range` of a blob; [`Error::BlobUnknown`] when it was deleted and removed since it was found. `redirect`: a presigned address is welcome (of the whole object; the client sends its
-    /// Range there).
-    pub async fn download(&self, blob: &Blob, range: Range<u64>, redirect: bool) -> Result<Download> {
+    /// The bytes `range` of a blob; [`Error::BlobUnknown`] when it was deleted and removed since it was found. `redirect`: a presigned address is welcome
+    /// that can be reached from there (of the whole object; the client sends its Range there).
+    pub async fn download(&self, blob: &Blob, range: Range<u64>, redirect: Option<Reach>) -> Result<Download> {
         let Some(key) = &blob.key else {
             let body = self.body(BodyOf::Blob(blob.row)).await?.ok_or(Error::BlobUnknown(blob.digest))?;
             return Ok(Download::Bytes(ByteBody::full(part_of(&body, range)?)));
         };
         let bucket = self.bucket(blob.bucket)?;
-        if redirect && let Some(address) = bucket.presign(key).await? {
+        if let Some(reach) = redirect
+            && let Some(address) = bucket.presign(key, reach).await?
+        {
             return Ok(Download::Address(address));
         }
         match bucket.read(key, range).await {

@@ -14,7 +14,7 @@ use roadstead_model::{
     manifest::{Edge, Manifest, Role},
 };
 
-use crate::{Core, Error, Gate, Result};
+use crate::{Core, Error, Gate, Result, quotas};
 
 /// A manifest that is pushed.
 pub struct ManifestPush {
@@ -93,6 +93,7 @@ impl Push {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Digest>> {
         let id = repository::find_or_make(tx, self.registry, &self.name).await?.ok_or(Error::NameUnknown)?;
         let held = repository::hold(tx, id).await?.ok_or(Error::NameUnknown)?;
+        quotas::before_artifact(tx, self.registry, id).await?;
         artifact::prepare_new_type(tx, id, &self.digest, &self.manifest.media_type, self.grace).await?;
         let Contents { blobs, missing } = self.find_contents(tx, id, &held).await?;
         if self.require_blobs && !missing.is_empty() {

@@ -4,7 +4,7 @@ use roadstead_db::{
     Db, DbError,
     audit::{self, By},
     project,
-    registry::{self, NewRegistry, Registry, Settings},
+    registry::{self, Created, NewRegistry, Registry, Settings},
 };
 use roadstead_model::{ProjectName, RegistryName, digest::hex};
 use serde_json::json;
@@ -32,6 +32,11 @@ pub enum RegistryError {
     /// The name is that of a registry in the trash.
     #[error("a registry called {0} lies in the trash, and keeps its name until it is gone for good")]
     InTrash(RegistryName),
+    /// The project may have no more registries.
+    #[error(
+        "the project has as many registries as it may have, those in the trash included: a system administrator can raise its quota"
+    )]
+    NoRoom,
     /// It was changed since it was read.
     #[error("the registry has been changed since you read it: read it again, and decide anew")]
     Stale,
@@ -54,6 +59,8 @@ pub struct RegistryPlan {
     pub description: String,
     /// Anyone may pull.
     pub public_pull: bool,
+    /// It answers on public listeners.
+    pub public_endpoint: bool,
     /// The project is made, if there is none of its name.
     pub make_project: bool,
 }
@@ -65,6 +72,8 @@ pub struct RegistryChange {
     pub description: Option<String>,
     /// Anyone may pull.
     pub public_pull: Option<bool>,
+    /// It answers on public listeners.
+    pub public_endpoint: Option<bool>,
 }
 
 impl Core {
@@ -87,10 +96,17 @@ impl Core {
         show_registry(self.db(), name).await
     }
 
+    /// The name of the registry whose private host name has this random id. It never changes, but a later registry may be called
+    /// the same: [`View::PrivateHost`](roadstead_db::facts::View) finds only the right one.
+    pub async fn private_registry(&self, id: &str) -> Result<Option<RegistryName>, DbError> {
+        let name = registry::by_private_id(self.db(), id).await?;
+        Ok(name.and_then(|name| name.parse().ok()))
+    }
+
     /// Makes a registry.
     ///
     /// # Errors
-    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `Invalid`.
+    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `NoRoom`, `Invalid`.
     pub async fn create_registry(
         &self,
         name: &RegistryName,
@@ -109,6 +125,7 @@ impl Core {
             private_id: hex(&rand::random::<[u8; 8]>()),
             description: plan.description,
             public_pull: plan.public_pull,
+            public_endpoint: plan.public_endpoint,
             by: by.clone(),
         };
         let input = (new, plan.make_project);
@@ -120,7 +137,11 @@ impl Core {
                 Ok(registry::create(tx, new).await?)
             })
         });
-        let is_new = made.await?.is_some();
+        let made = made.await?;
+        if made == Created::NoRoom {
+            return Err(RegistryError::NoRoom);
+        }
+        let is_new = matches!(made, Created::Made(_));
         let found = self.registry(name).await?;
         match (is_new, found.trashed_until) {
             (true, _) => Ok(found),
@@ -153,9 +174,16 @@ impl Core {
                     let new = Settings {
                         description: change.description.clone().unwrap_or_else(|| old.description.clone()),
                         public_pull: change.public_pull.unwrap_or(old.public_pull),
+                        public_endpoint: change.public_endpoint.unwrap_or(old.public_endpoint),
                     };
                     registry::update(tx, id, &new).await?;
-                    let words = |it: &Settings| json!({"description": it.description, "public_pull": it.public_pull});
+                    let words = |it: &Settings| {
+                        json!({
+                            "description": it.description,
+                            "public_pull": it.public_pull,
+                            "public_endpoint": it.public_endpoint,
+                        })
+                    };
                     let (before, after) = (words(&old).to_string(), words(&new).to_string());
                     audit::record(tx, by, "registry.change", name.as_str(), Some(&before), Some(&after)).await?;
                     Ok(())

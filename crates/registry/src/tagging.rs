@@ -54,8 +54,7 @@ impl Core {
     /// # Errors
     /// `Missing`.
     pub async fn delete_tag(&self, image: &Image, tag: &Tag, by: &By) -> Result<(), ImageError> {
-        let audited = (by.clone(), format!("{}:{tag}", image.object()));
-        self.delete_reference(image.repository, &Reference::Tag(tag.clone()), &by.who, Some(audited))
+        self.delete_reference(image.repository, &Reference::Tag(tag.clone()), by)
             .await
             .map_err(|error| missing(error, "tag"))
     }

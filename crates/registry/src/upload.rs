@@ -8,14 +8,17 @@ mod writer;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use roadstead_db::{
-    DbError, Tx, blob, repository,
+    Tx, blob, repository,
     upload::{self, Over, Purpose},
 };
 use roadstead_model::{Algorithm, Digest, Place};
 
 pub use self::ticket::TicketKey;
 use self::{rows::NewUpload, whole::AtOnce};
-use crate::{Core, Error, Gate, Result};
+use crate::{
+    Core, Error, Gate, Result,
+    quotas::{self, Room},
+};
 
 /// How long a claimed upload is held without a sign of life, microseconds. It is renewed each third of it, so it ends only for a node
 /// that is gone; the next one waits that long, which must be less than proxies wait for an answer.
@@ -88,9 +91,10 @@ impl Core {
         body: Body,
     ) -> Result<UploadStatus> {
         let (core, request) = (self.clone(), self.arrived(gate, place, id)?);
+        let room = self.room(gate).await?;
         let stored = spawned(async move {
             let mut writer = core.claim(&request, Purpose::Write, body.length).await?;
-            let received = writer.receive(range, body).await;
+            let received = writer.receive(range, body, &room).await;
             writer.save_after(received).await
         });
         Ok(UploadStatus { id: id.to_owned(), stored: stored.await? })
@@ -108,15 +112,17 @@ impl Core {
         body: Body,
     ) -> Result<()> {
         let (core, request, digest) = (self.clone(), self.arrived(gate, place, id)?, *digest);
-        spawned(async move { core.finish(&request, &digest, range, body).await }).await
+        let room = self.room_at_the_end(gate, body.length).await?;
+        spawned(async move { core.finish(&request, &digest, range, body, &room).await }).await
     }
 
     /// `POST ?digest=`: begin, append and finish in one request. A failed one leaves no upload behind.
     pub async fn upload_whole(&self, gate: &Gate, place: &Place, digest: &Digest, body: Body) -> Result<()> {
         let begun = self.begin_upload(gate, place, Some(digest.algorithm()))?;
         let (core, request, digest) = (self.clone(), self.arrived(gate, place, &begun.id)?, *digest);
+        let room = self.room(gate).await?;
         spawned(async move {
-            let finished = core.finish(&request, &digest, None, body).await;
+            let finished = core.finish(&request, &digest, None, body, &room).await;
             if finished.is_err() {
                 // Best effort: what stays behind expires.
                 let _ = core.abandon(None, &request.row, Purpose::End).await;
@@ -124,6 +130,11 @@ impl Core {
             finished
         })
         .await
+    }
+
+    /// A last request that brings nothing is not refused beforehand: it may be repeated, and the last word comes in its transaction.
+    async fn room_at_the_end(&self, gate: &Gate, length: Option<u64>) -> Result<Room> {
+        if length == Some(0) { Ok(Room::default()) } else { self.room(gate).await }
     }
 
     /// A request about an upload. [`Error::UploadUnknown`]: it can't be there.
@@ -141,11 +152,19 @@ impl Core {
             name: place.repository.to_string(),
             announced: ticket.announced,
         });
-        Ok(Request { row: ticket::row_of(id).to_owned(), repository, new, number: self.next_request() })
+        let (row, number) = (ticket::row_of(id).to_owned(), self.next_request());
+        Ok(Request { row, repository, new, limited: registry.limited, number })
     }
 
-    async fn finish(&self, request: &Request, digest: &Digest, range: Option<(u64, u64)>, body: Body) -> Result<()> {
-        let (body, range) = match self.finish_at_once(request, digest, range, body).await? {
+    async fn finish(
+        &self,
+        request: &Request,
+        digest: &Digest,
+        range: Option<(u64, u64)>,
+        body: Body,
+        room: &Room,
+    ) -> Result<()> {
+        let (body, range) = match self.finish_at_once(request, digest, range, body, room).await? {
             AtOnce::Done => return Ok(()),
             AtOnce::Not(body, range) => (body, range),
         };
@@ -157,7 +176,7 @@ impl Core {
             Err(other) => return Err(other),
         };
         writer.announce(digest.algorithm());
-        let received = writer.receive(range, body).await;
+        let received = writer.receive(range, body, room).await;
         if received.is_err() {
             return writer.save_after(received).await.map(drop);
         }
@@ -195,7 +214,8 @@ impl Core {
 
     /// Takes an upload, by the key of its row, and all that it stored away. `repository`: only if it is of this one.
     pub(crate) async fn abandon(&self, repository: Option<i64>, row: &str, purpose: Purpose) -> Result<()> {
-        let request = Request { row: row.to_owned(), repository, new: None, number: self.next_request() };
+        let (row, number) = (row.to_owned(), self.next_request());
+        let request = Request { row, repository, new: None, limited: false, number };
         let core = self.clone();
         spawned(async move { core.claim(&request, purpose, Some(0)).await?.discard().await }).await
     }
@@ -216,9 +236,10 @@ impl Core {
             name: place.repository.to_string(),
             digest: *digest,
             source,
+            limited: registry.limited,
             grace: self.options().collect_grace,
         };
-        Ok(self.db().write(mount, |tx, mount| Box::pin(mount.run(tx))).await.map_err(|error: DbError| error)?)
+        self.db().write(mount, |tx, mount| Box::pin(mount.run(tx))).await
     }
 }
 
@@ -230,6 +251,8 @@ struct Request {
     repository: Option<i64>,
     /// What its row is made of, if its id is good and there is no row.
     new: Option<NewUpload>,
+    /// A quota of bytes is to be looked at in the end.
+    limited: bool,
     number: u64,
 }
 
@@ -256,11 +279,12 @@ struct Mount {
     digest: Digest,
     /// Row of the source repository; `None` = any of the registry.
     source: Option<i64>,
+    limited: bool,
     grace: i64,
 }
 
 impl Mount {
-    async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<bool, DbError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
         let found = match self.source {
             Some(source) => blob::find_linked(tx, source, self.bucket, &self.digest).await?,
             None => blob::find_in_registry(tx, self.registry, self.bucket, &self.digest).await?,
@@ -268,6 +292,9 @@ impl Mount {
         let Some(found) = found else { return Ok(false) };
         let Some(repository) = repository::find_or_make(tx, self.registry, &self.name).await? else { return Ok(false) };
         blob::link(tx, self.registry, repository, blob::Found { id: found, made: None }, self.grace).await?;
+        if self.limited {
+            quotas::keep_within(tx, self.registry).await?;
+        }
         Ok(true)
     }
 }

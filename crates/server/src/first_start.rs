@@ -47,6 +47,7 @@ pub async fn start(config: &Config, core: &Core, keys: &Keys) -> Result<Start, S
             bucket: None,
             description: String::new(),
             public_pull: false,
+            public_endpoint: true,
             make_project: true,
         };
         match core.create_registry(name, plan, &By::name(OPERATOR)).await {

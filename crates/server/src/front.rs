@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
 use roadstead_http_api::ApiService;
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, client_of, is_host, refusal};
-use roadstead_model::digest::hex;
+use roadstead_model::{Reach, digest::hex};
 use roadstead_registry::{Core, Error};
 
 use crate::health::Health;
@@ -73,8 +73,8 @@ impl Front {
     }
 
     /// The door of one listener.
-    pub fn door(&self, doors: Doors) -> Door {
-        Door { front: self.clone(), doors }
+    pub fn door(&self, doors: Doors, reach: Reach) -> Door {
+        Door { front: self.clone(), doors, reach }
     }
 
     /// The answer, and the access key that it was asked for with.
@@ -83,6 +83,7 @@ impl Front {
         request: Request<RequestBody>,
         peer: Peer,
         doors: Doors,
+        (reach, client): (Reach, IpAddr),
         id: &Arc<str>,
     ) -> (Response<Body>, Option<CallerLabel>) {
         if let Some((status, words)) = misframed(&request, peer) {
@@ -92,7 +93,7 @@ impl Front {
         }
         let path = request.uri().path();
         if doors != Doors::Metrics {
-            let connection = Connection { remote: peer.remote, tls: peer.tls };
+            let connection = Connection { remote: peer.remote, client, tls: peer.tls, reach };
             if OciService::serves(path) {
                 return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
             }
@@ -105,7 +106,7 @@ impl Front {
             ("/healthz", _) => reading(&request, || plain(StatusCode::OK, "ok\n")),
             ("/readyz", _) => Box::pin(self.ready()).await,
             ("/metrics", Doors::Metrics) => reading(&request, || self.figures()),
-            ("/metrics", Doors::Main) => Box::pin(self.figures_for_administrators(&request)).await,
+            ("/metrics", Doors::Main) => Box::pin(self.figures_for_administrators(&request, client)).await,
             (_, Doors::Metrics) | ("/metrics", Doors::MainWithoutMetrics) => not_found(),
             _ => refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing at this path"),
         };
@@ -126,13 +127,13 @@ impl Front {
     }
 
     /// HTTP Basic with the living access key of an administrator: to all others there is nothing here.
-    async fn figures_for_administrators(&self, request: &Request<RequestBody>) -> Response<Body> {
+    async fn figures_for_administrators(&self, request: &Request<RequestBody>, client: IpAddr) -> Response<Body> {
         let Some(authorization) = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
             let mut answer = plain(StatusCode::UNAUTHORIZED, "sign in with the access key of an administrator\n");
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"metrics\""));
             return answer;
         };
-        let caller = match self.0.access.authenticate(Some(authorization), "metrics").await {
+        let caller = match self.0.access.authenticate(Some(authorization), "metrics", client).await {
             Ok(caller) => caller,
             Err(Refusal::Unavailable(_)) => return unavailable(),
             Err(_) => return not_found(),
@@ -153,20 +154,21 @@ impl Front {
 pub struct Door {
     front: Front,
     doors: Doors,
+    reach: Reach,
 }
 
 impl Respond for Door {
     type Body = Recorded;
 
     fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Recorded>> + Send {
-        let Self { front, doors } = self.clone();
+        let Self { front, doors, reach } = self.clone();
         async move {
             let id = request_id(request.headers());
             front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
             let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id, &request, remote);
             // Large, and handed on several times by those who poll it.
-            let answer = Box::pin(front.answer(request, peer, doors, &id));
+            let answer = Box::pin(front.answer(request, peer, doors, (reach, remote), &id));
             let (mut response, key) = REQUEST.scope(Arc::clone(&id), answer).await;
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_access::{Access, AccessOptions, SignOnOptions};
 use roadstead_blobs::{AzureOptions, Bucket, BucketKind, BucketOptions, GcsOptions, MemoryBudget, S3Options};
 use roadstead_db::{DatabaseUrl, Db, Options};
-use roadstead_http_oci::{Naming, Settings};
+use roadstead_http_oci::{Naming, PrivateNaming, Settings};
 use roadstead_oidc::{Issuer, IssuerOptions, Issuers, Provider, ProviderOptions};
 use roadstead_outgoing::{Options as OutgoingOptions, Outgoing};
 use roadstead_registry::{Buckets, Core, TicketKey};
@@ -88,6 +88,7 @@ pub async fn open_buckets(config: &Config, budget: &MemoryBudget) -> Result<Buck
 pub async fn open_bucket(config: &Config, bucket: &config::Bucket, budget: MemoryBudget) -> Result<Bucket, String> {
     let options = BucketOptions {
         redirect: bucket.redirect,
+        private_signing_endpoint: bucket.private_signing_endpoint.clone(),
         presign_lifetime: Duration::from_secs(bucket.presign_seconds),
         part_bytes: bucket.part_mib << 20,
         part_timeout: Duration::from_secs(bucket.answer_seconds),
@@ -261,16 +262,20 @@ pub fn trash_life(config: &Config) -> i64 {
 
 /// What the API is told of the configuration.
 pub fn api_settings(config: &Config) -> Settings {
-    let general = &config.general;
+    let (general, private) = (&config.general, &config.private);
+    let private_naming =
+        || PrivateNaming { external: private.external_url.as_deref().and_then(Naming::parse_external) };
     Settings {
         naming: Naming {
             external: general.external_url.as_deref().and_then(Naming::parse_external),
             domain: general.domain.clone(),
             region: general.region.clone(),
             trusted_proxies: general.trusted_proxies.clone(),
+            private: (!private.listen.is_empty()).then(private_naming),
         },
         manifest_bytes: usize::try_from(config.limits.manifest_bytes).unwrap_or(usize::MAX),
         redirect: true,
+        private_redirect: private.redirect,
     }
 }
 

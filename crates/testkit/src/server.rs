@@ -110,6 +110,11 @@ impl Setup {
         self
     }
 
+    /// The value of a variable of the environment, if it is set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The program with these settings and `arguments`, in `data` as its working and data directory.
     pub fn command(&self, data: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);

@@ -41,7 +41,8 @@ impl People {
                     let had = member::find(tx, rows, person).await?;
                     member::write(tx, rows, person, Given { by_hand: Some(*role), ..had }).await?;
                     let words = |role: Role| json!({"role": role.name()});
-                    record(tx, by, "member.set", &object, had.by_hand.map(words).as_ref(), Some(&words(*role))).await?;
+                    let by = by.about(rows.project());
+                    record(tx, &by, "member.set", &object, had.by_hand.map(words).as_ref(), Some(&words(*role))).await?;
                     Ok(had.role().is_none())
                 })
             })
@@ -68,7 +69,8 @@ impl People {
                     }
                     let before = had.by_hand.ok_or_else(missing)?;
                     member::write(tx, rows, person, Given { by_hand: None, ..had }).await?;
-                    record(tx, by, "member.remove", &object, Some(&json!({"role": before.name()})), None).await
+                    let by = by.about(rows.project());
+                    record(tx, &by, "member.remove", &object, Some(&json!({"role": before.name()})), None).await
                 })
             })
             .await

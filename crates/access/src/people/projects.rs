@@ -64,7 +64,8 @@ impl People {
                     project::update(tx, project.id, description).await?;
                     let (before, after) =
                         (json!({"description": project.description}), json!({"description": description}));
-                    record(tx, by, "project.change", name.as_str(), Some(&before), Some(&after)).await?;
+                    record(tx, &by.about(project.id), "project.change", name.as_str(), Some(&before), Some(&after))
+                        .await?;
                     Ok(Project { description: description.clone(), epoch: project.epoch + 1, ..project })
                 })
             })
@@ -88,7 +89,7 @@ impl People {
                         }
                         removed => removed?,
                     }
-                    record(tx, by, "project.remove", name.as_str(), None, None).await
+                    record(tx, &by.about(project.id), "project.remove", name.as_str(), None, None).await
                 })
             })
             .await

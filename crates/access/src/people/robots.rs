@@ -55,7 +55,8 @@ impl People {
                     let made = robot::insert(tx, held.id, name.as_str(), description).await?;
                     made.ok_or(ManageError::Taken("robot"))?;
                     let after = json!({"description": description});
-                    record(tx, by, "robot.create", &format!("{project}/{name}"), None, Some(&after)).await?;
+                    record(tx, &by.about(held.id), "robot.create", &format!("{project}/{name}"), None, Some(&after))
+                        .await?;
                     Ok::<_, ManageError>(held.id)
                 })
             })

@@ -151,10 +151,10 @@ fn another_audience() {
     on_each_engine(async |world| {
         let (node, parts) = attacked(&world).await;
         let header = format!("Bearer {}", parts.join("."));
-        assert!(node.authenticate(Some(&header), HOST).await.is_ok());
+        assert!(node.authenticate(Some(&header), HOST, FROM).await.is_ok());
         for service in ["other.example", "registry.example", "", "REGISTRY.EXAMPLE:5000"] {
             assert_eq!(
-                node.authenticate(Some(&header), service).await.unwrap_err(),
+                node.authenticate(Some(&header), service, FROM).await.unwrap_err(),
                 Refusal::InvalidToken,
                 "{service}"
             );
@@ -183,7 +183,7 @@ fn any_authorization_header() {
     let world = runtime.block_on(World::on_sqlite());
     let node = runtime.block_on(world.node());
     let checked = TestRunner::new(Config::with_cases(1000)).run(&HEADERS, |header| {
-        let caller = runtime.block_on(node.authenticate(Some(&header), HOST));
+        let caller = runtime.block_on(node.authenticate(Some(&header), HOST, FROM));
         prop_assert!(!caller.is_ok_and(|caller| caller.presented() != Presented::Nothing));
         Ok(())
     });

@@ -63,13 +63,13 @@ fn t2_wrong_credentials() {
         assert_eq!((caller.presented(), caller.key_id()), (Presented::Basic, key.key_id.as_str()));
         for header in ["Negotiate x", "", "Basic", "Basic %%%"] {
             assert_eq!(
-                node.authenticate(Some(header), HOST).await.unwrap_err(),
+                node.authenticate(Some(header), HOST, FROM).await.unwrap_err(),
                 Refusal::Unauthenticated,
                 "{header:?}"
             );
         }
         for header in [None, Some("Basic Og==")] {
-            assert_eq!(node.authenticate(header, HOST).await.unwrap().presented(), Presented::Nothing);
+            assert_eq!(node.authenticate(header, HOST, FROM).await.unwrap().presented(), Presented::Nothing);
         }
     });
 }

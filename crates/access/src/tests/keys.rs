@@ -59,7 +59,7 @@ fn keys_are_audited() {
         make(&keys, "nobody", "ci").await.unwrap_err();
         keys.revoke(&made.key_id, None, &By::default()).await.unwrap();
         keys.revoke("RSKNOSUCHKEY", None, &By::default()).await.unwrap_err();
-        let audited = audit::list(&world.db, &audit::Filter::default(), 10).await.unwrap();
+        let audited = audit::list(&world.db, &audit::Filter::default(), 10).await.unwrap().rows;
         let audited: Vec<_> = audited.iter().map(|row| (&*row.what, &*row.object)).collect();
         let expected = [
             ("key.revoke", &*made.key_id),

@@ -4,7 +4,12 @@ use super::*;
 use crate::{ManageError, People, PersonChange, RobotChange, RoleIn, Subject, manage, matrix::Right};
 
 fn by() -> By {
-    By { who: "administrator".to_owned(), from: "192.0.2.1".to_owned(), request: Some("r-1".to_owned()) }
+    By {
+        who: "administrator".to_owned(),
+        from: "192.0.2.1".to_owned(),
+        request: Some("r-1".to_owned()),
+        ..By::default()
+    }
 }
 
 fn full_name(text: &str) -> PersonChange {
@@ -34,7 +39,7 @@ fn people_are_made_changed_and_forgotten() {
         assert_eq!(people.remove(&ada, None, &by()).await, Err(ManageError::Missing("person")));
 
         let of_ada = audit::Filter { object: "ada".to_owned(), ..Default::default() };
-        let log = audit::list(&world.db, &of_ada, 10).await.unwrap();
+        let log = audit::list(&world.db, &of_ada, 10).await.unwrap().rows;
         let whats: Vec<_> = log.iter().map(|line| &*line.what).collect();
         assert_eq!(whats, ["person.remove", "person.change", "person.create"]);
         assert_eq!(log[1].by, by());

@@ -121,13 +121,14 @@ fn a_robot_is_nobody_in_another_project() {
                         private_id: "foreign".to_owned(),
                         description: String::new(),
                         public_pull: false,
+                        public_endpoint: true,
                         by: By::name("test"),
                     };
                     registry::create(tx, &new).await
                 })
             })
             .await;
-        assert!(moved.unwrap().is_some());
+        assert!(matches!(moved.unwrap(), registry::Created::Made(_)));
         assert_eq!(attempt(&world, &caller, Pull, "foreign/a").await, Err(Refusal::Denied));
         let grant = ask(&node, signed_in(&key), &["repository:foreign/a:*"], false).await.unwrap();
         assert_eq!(grant.scope.to_string(), "");

@@ -100,7 +100,7 @@ fn who_fails_often_waits() {
         }
         assert_eq!(try_in("ada", PASSWORD, "192.0.2.2").await, Ok(()), "from elsewhere");
         let refused = audit::Filter { what: "session.refused".to_owned(), ..audit::Filter::default() };
-        let lines = audit::list(&world.db, &refused, 100).await.unwrap();
+        let lines = audit::list(&world.db, &refused, 100).await.unwrap().rows;
         let mut lines: Vec<_> = lines.iter().map(|it| (&*it.by.who, &*it.by.from, it.after.as_deref())).collect();
         lines.sort_unstable();
         assert_eq!(lines, [("", "192.0.2.1", Some("10")), ("ada", "192.0.2.1", Some("10"))]);

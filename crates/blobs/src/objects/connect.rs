@@ -24,13 +24,16 @@ pub(super) fn connect(options: &BucketOptions, budget: MemoryBudget) -> Result<O
         return Err(BlobError::Refused("a part of an upload needs a size above 0".to_owned()));
     }
     let (kind_name, clients) = match &options.kind {
-        BucketKind::S3(s3) => ("s3", clients(s3.signing_endpoint.as_ref(), |signing| self::s3(s3, signing, options))?),
+        BucketKind::S3(s3) => {
+            ("s3", clients(options, s3.signing_endpoint.as_ref(), |signing| self::s3(s3, signing, options))?)
+        }
         BucketKind::Gcs(gcs) => {
-            ("gcs", clients(gcs.signing_endpoint.as_ref(), |signing| self::gcs(gcs, signing, options))?)
+            ("gcs", clients(options, gcs.signing_endpoint.as_ref(), |signing| self::gcs(gcs, signing, options))?)
         }
-        BucketKind::Azure(azure) => {
-            ("azure", clients(azure.signing_endpoint.as_ref(), |signing| self::azure(azure, signing, options))?)
-        }
+        BucketKind::Azure(azure) => (
+            "azure",
+            clients(options, azure.signing_endpoint.as_ref(), |signing| self::azure(azure, signing, options))?,
+        ),
         BucketKind::Directory { .. } => return Err(BlobError::Internal("a directory is no object store".to_owned())),
     };
     Ok(Objects {
@@ -38,6 +41,7 @@ pub(super) fn connect(options: &BucketOptions, budget: MemoryBudget) -> Result<O
         store: clients.store,
         own_signer: clients.own_signer,
         signer: clients.signer,
+        private_signer: clients.private_signer,
         http: http(options)?,
         redirect: options.redirect,
         presign_lifetime: options.presign_lifetime,
@@ -53,10 +57,12 @@ struct Clients {
     store: Arc<dyn Store>,
     own_signer: Arc<dyn Signer>,
     signer: Arc<dyn Signer>,
+    private_signer: Option<Arc<dyn Signer>>,
 }
 
-/// One client for our own requests, and one more for signing if clients know the store by another address.
+/// One client for our own requests, and one more for signing where clients know the store by another address.
 fn clients<S: Store + Signer>(
+    options: &BucketOptions,
     signing_endpoint: Option<&String>,
     build: impl Fn(Option<&String>) -> Result<S, BlobError>,
 ) -> Result<Clients, BlobError> {
@@ -65,7 +71,11 @@ fn clients<S: Store + Signer>(
         Some(_) => Arc::new(build(signing_endpoint)?),
         None => Arc::clone(&store),
     };
-    Ok(Clients { store: Arc::clone(&store) as _, own_signer: store, signer })
+    let private_signer = match &options.private_signing_endpoint {
+        Some(private) => Some(Arc::new(build(Some(private))?) as Arc<dyn Signer>),
+        None => None,
+    };
+    Ok(Clients { store: Arc::clone(&store) as _, own_signer: store, signer, private_signer })
 }
 
 fn s3(s3: &S3Options, signing: Option<&String>, options: &BucketOptions) -> Result<AmazonS3, BlobError> {
@@ -220,6 +230,8 @@ fn refused(error: object_store::Error) -> BlobError {
 
 #[cfg(test)]
 mod tests {
+    use roadstead_model::Reach;
+
     use super::*;
 
     fn options(s3: S3Options) -> BucketOptions {
@@ -242,14 +254,14 @@ mod tests {
         let mut s3 = keys("layers", "http://10.0.0.1:9000");
         s3.signing_endpoint = Some("https://cdn.example.com".into());
         let bucket = connect(&options(s3.clone()), MemoryBudget::new(1)).expect("right settings");
-        let address = bucket.presign(key).await.expect("signed").expect("redirects are on");
+        let address = bucket.presign(key, Reach::Public).await.expect("signed").expect("redirects are on");
         assert!(address.starts_with("https://cdn.example.com/layers/objects/01/0123"), "{address}");
         assert!(address.contains("X-Amz-Expires=60&"), "{address}");
 
         s3.virtual_host_style = true;
         s3.endpoint = Some("http://storage.internal:9000".into());
         let bucket = connect(&options(s3), MemoryBudget::new(1)).expect("right settings");
-        let address = bucket.presign(key).await.expect("signed").expect("redirects are on");
+        let address = bucket.presign(key, Reach::Public).await.expect("signed").expect("redirects are on");
         assert!(address.starts_with("https://layers.cdn.example.com/objects/01/0123"), "{address}");
     }
 
@@ -258,7 +270,22 @@ mod tests {
         let mut options = options(keys("layers", "http://10.0.0.1:9000"));
         options.redirect = false;
         let bucket = connect(&options, MemoryBudget::new(1)).expect("right settings");
-        assert_eq!(bucket.presign("a").await, Ok(None));
+        assert_eq!(bucket.presign("a", Reach::Public).await, Ok(None));
+    }
+
+    /// An address that nobody said is reached inside is not given there; and the switch of the others is not that of these.
+    #[tokio::test]
+    async fn inside_addresses_are_those_that_were_configured_for_it() {
+        let mut options = options(keys("layers", "http://10.0.0.1:9000"));
+        let bucket = connect(&options, MemoryBudget::new(1)).expect("right settings");
+        assert_eq!(bucket.presign("a", Reach::Private).await, Ok(None));
+        options.private_signing_endpoint = Some("http://store.inside:9000".into());
+        options.redirect = false;
+        let bucket = connect(&options, MemoryBudget::new(1)).expect("right settings");
+        let address = bucket.presign("0123456789abcdef0123456789abcdef", Reach::Private).await;
+        let address = address.expect("signed").expect("an address");
+        assert!(address.starts_with("http://store.inside:9000/layers/objects/01/0123"), "{address}");
+        assert_eq!(bucket.presign("a", Reach::Public).await, Ok(None));
     }
 
     #[test]

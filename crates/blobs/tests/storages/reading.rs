@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body::Body as _;
 use roadstead_blobs::{BlobError, Bucket, UploadState};
-use roadstead_model::{Algorithm, Digest};
+use roadstead_model::{Algorithm, Digest, Reach};
 
 use crate::kinds::{collect, content, directory, kinds};
 
@@ -64,7 +64,7 @@ async fn a_file_that_shrinks_while_it_is_read_breaks_the_body() {
 #[tokio::test]
 async fn a_directory_gives_no_addresses() {
     let kind = directory().await;
-    assert_eq!(kind.bucket.presign(&kind.bucket.fresh_key()).await, Ok(None));
+    assert_eq!(kind.bucket.presign(&kind.bucket.fresh_key(), Reach::Public).await, Ok(None));
     assert_eq!((kind.bucket.kind_name(), kind.bucket.is_shared()), ("directory", false));
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roadstead_blobs::{
     BlobError, Bucket, BucketKind, BucketOptions, FinishError, MemoryBudget, S3Options, UploadState,
 };
-use roadstead_model::{Algorithm, Digest};
+use roadstead_model::{Algorithm, Digest, Reach};
 
 use crate::kinds::{PART_BYTES, content, key_of, read_all, s3, s3_options};
 
@@ -98,7 +98,7 @@ async fn parts_of_five_mebibytes_and_a_presigned_address() {
         appender.write(whole.slice(at..whole.len().min(at + 300_000))).await.expect("written");
     }
     let finished = appender.finish(&Digest::of(Algorithm::Sha256, &whole)).await.expect("finished");
-    let address = bucket.presign(key_of(&finished)).await.expect("signed").expect("redirects are on");
+    let address = bucket.presign(key_of(&finished), Reach::Public).await.expect("signed").expect("redirects are on");
     let answer = reqwest::get(&address).await.expect("an answer");
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.bytes().await.expect("the body"), whole);

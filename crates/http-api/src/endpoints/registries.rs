@@ -4,6 +4,8 @@ use axum::extract::State;
 use http::StatusCode;
 use roadstead_access::Subject;
 use roadstead_db::registry::Registry;
+use roadstead_http_oci::Endpoint;
+use roadstead_model::Reach;
 use roadstead_registry::{RegistryChange, RegistryError, RegistryPlan};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -36,6 +38,9 @@ pub(super) struct RegistryView {
     description: String,
     /// Anyone may pull.
     public_pull: bool,
+    /// Clients outside the network reach it. Without it, it answers on private listeners alone.
+    public_endpoint: bool,
+    endpoints: EndpointsView,
     /// When it was made.
     #[schema(inline)]
     created: Time,
@@ -44,6 +49,32 @@ pub(super) struct RegistryView {
     #[schema(inline)]
     trashed_until: Option<Time>,
     usage: UsageView,
+}
+
+/// Where clients find a registry.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegistryEndpoints)]
+pub(super) struct EndpointsView {
+    /// From outside; missing while the public endpoint is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    public: Option<EndpointView>,
+    /// Inside the network; missing where there are no private listeners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    private: Option<EndpointView>,
+}
+
+/// An address of a registry.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegistryEndpoint)]
+pub(super) struct EndpointView {
+    /// `HOST/REGISTRY`, which `/REPOSITORY:TAG` follows; missing where the name of the host is not configured and was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// A host of its own, which `/REPOSITORY:TAG` follows, where a domain is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
 }
 
 /// What a registry stores, what lies in the trash included.
@@ -62,9 +93,15 @@ pub(super) struct UsageView {
     image_bytes: i64,
 }
 
-impl From<Registry> for RegistryView {
-    fn from(registry: Registry) -> Self {
+impl RegistryView {
+    fn new(api: &Api, caller: &Caller, registry: Registry) -> Self {
         let usage = registry.usage;
+        let endpoint = |reach| {
+            let found = api.naming().endpoint(reach, caller.origin(), &registry.name, &registry.private_id);
+            found.map(|Endpoint { path, host }| EndpointView { path, host })
+        };
+        let public = if registry.public_endpoint { endpoint(Reach::Public) } else { None };
+        let endpoints = EndpointsView { public, private: endpoint(Reach::Private) };
         Self {
             name: registry.name,
             project: registry.project,
@@ -72,6 +109,8 @@ impl From<Registry> for RegistryView {
             bucket: registry.bucket,
             description: registry.description,
             public_pull: registry.public_pull,
+            public_endpoint: registry.public_endpoint,
+            endpoints,
             created: Time(registry.created),
             trashed_until: registry.trashed_until.map(Time),
             usage: UsageView {
@@ -98,6 +137,14 @@ pub(super) struct NewRegistry {
     /// Anyone may pull.
     #[serde(default)]
     public_pull: bool,
+    /// Clients outside the network reach it. Without it, it answers on private listeners alone.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    public_endpoint: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What is to be of a registry; what is left out stays as it is.
@@ -107,6 +154,8 @@ pub(super) struct RegistryFields {
     description: Option<String>,
     /// Anyone may pull.
     public_pull: Option<bool>,
+    /// Clients outside the network reach it. Turned off, systems outside the network will no longer reach it, from the next request on.
+    public_endpoint: Option<bool>,
 }
 
 /// Registries
@@ -121,7 +170,8 @@ pub(super) async fn list_registries(
 ) -> Result<Page<RegistryView>, Problem> {
     let person = caller.visible(&api).await?;
     let found = api.core().registries(person, paging.after().unwrap_or_default(), paging.fetch()).await?;
-    Ok(paging.page(found, |registry| registry.name.clone()).map(RegistryView::from))
+    let page = paging.page(found, |registry| registry.name.clone());
+    Ok(page.map(|registry| RegistryView::new(&api, &caller, registry)))
 }
 
 /// One registry
@@ -135,7 +185,7 @@ pub(super) async fn get_registry(
 ) -> Result<Versioned<RegistryView>, Problem> {
     caller.allow(&api, Subject::Registry(&registry)).await?;
     let found = api.core().registry(&named("registry", &registry)?).await?;
-    Ok(Versioned(found.epoch, found.into()))
+    Ok(Versioned(found.epoch, RegistryView::new(&api, &caller, found)))
 }
 
 /// Make a registry
@@ -160,6 +210,7 @@ pub(super) async fn put_registry(
         bucket: new.bucket.clone(),
         description: new.description.clone(),
         public_pull: new.public_pull,
+        public_endpoint: new.public_endpoint,
         make_project: false,
     };
     let made = match api.core().create_registry(&name, plan, &allowed.by).await {
@@ -172,16 +223,20 @@ pub(super) async fn put_registry(
             && new.bucket.as_ref().is_none_or(|bucket| *bucket == there.bucket)
             && there.description == new.description
             && there.public_pull == new.public_pull
+            && there.public_endpoint == new.public_endpoint
             && there.trashed_until.is_none()
     };
     // Who has no rights on the one that is there learns no more than that the name is taken.
     let sees = caller.allow(&api, Subject::Registry(&registry)).await.is_ok();
     let there = async { if sees { api.core().registry(&name).await } else { Err(RegistryError::Taken(name.clone())) } };
     let found = super::made_or_same(made, &conditions, there, |it| it.epoch, same).await?;
-    Ok(found.map(|it| (it.epoch, it.into())))
+    Ok(found.map(|it| (it.epoch, RegistryView::new(&api, &caller, it))))
 }
 
 /// Change a registry
+///
+/// With `public_endpoint` off, systems outside the network will no longer reach it, from the next request on. Who may see or change
+/// it here still may, by every address of this API; nobody else notices that it is there.
 #[utoipa::path(patch, path = "/api/v1/registries/{registry}", tag = "Registries",
     params(("registry" = String, Path, description = "Name"), Conditions), request_body = RegistryFields,
     responses((status = 200, description = "The registry as it is now.", body = RegistryView)))]
@@ -195,9 +250,13 @@ pub(super) async fn patch_registry(
     let allowed = caller.allow(&api, Subject::Registry(&registry)).await?;
     let name = named("registry", &registry)?;
     let expected = conditions.expected(api.core().registry(&name).await?.epoch)?;
-    let change = RegistryChange { description: fields.description, public_pull: fields.public_pull };
+    let change = RegistryChange {
+        description: fields.description,
+        public_pull: fields.public_pull,
+        public_endpoint: fields.public_endpoint,
+    };
     let changed = api.core().change_registry(&name, expected, change, &allowed.by).await?;
-    Ok(Versioned(changed.epoch, changed.into()))
+    Ok(Versioned(changed.epoch, RegistryView::new(&api, &caller, changed)))
 }
 
 /// Delete a registry

@@ -26,7 +26,7 @@ pub(super) async fn post_session(
     Json(given): Json<SignIn>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), Problem> {
     asking.refuse_other_sites()?;
-    let by = By { who: String::new(), from: asking.from(), request: Some(asking.request()) };
+    let by = By { who: String::new(), from: asking.from(), request: Some(asking.request()), ..By::default() };
     let session = api.sessions().sign_in(&given.name, given.password, &by).await?;
     let cookie = asking.cookie(&session.secret, session.lifetime.as_secs());
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie?)]))

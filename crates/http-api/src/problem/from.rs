@@ -97,7 +97,7 @@ impl From<core::RegistryError> for Problem {
         match error {
             E::Missing(_) | E::NoProject => Self::not_found(words),
             E::NoBucket(_) => Self::field("bucket", words),
-            E::Taken(_) | E::InTrash(_) => Self::conflict(words),
+            E::Taken(_) | E::InTrash(_) | E::NoRoom => Self::conflict(words),
             E::Stale => Self::new(Code::Stale, words),
             E::Invalid(words) => Self::invalid(words),
             E::Database(error) => error.into(),
@@ -125,7 +125,12 @@ impl From<core::Error> for Problem {
         let words = error.to_string();
         match error {
             E::NameUnknown | E::BlobUnknown(_) | E::ManifestUnknown(_) | E::UploadUnknown => Self::not_found(words),
-            E::BlobHeld | E::UploadBusy | E::TagImmutable(_) | E::Conflict(_) => Self::conflict(words),
+            E::BlobHeld
+            | E::UploadBusy
+            | E::TagImmutable(_)
+            | E::Conflict(_)
+            | E::QuotaFull(_)
+            | E::TooManyRepositories(_) => Self::conflict(words),
             E::TooLarge { .. } => Self::new(Code::TooLarge, words),
             E::ManifestInvalid(_)
             | E::ManifestBlobUnknown(_)

@@ -16,6 +16,7 @@ use roadstead_access::Right;
 use roadstead_access::{AccessOptions, FirstKey};
 use roadstead_blobs::{Bucket, BucketKind, BucketOptions, MemoryBudget};
 use roadstead_db::{DatabaseUrl, Db, Options};
+use roadstead_model::Reach;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -143,7 +144,12 @@ impl World {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        let connection = Connection { remote: ([192, 0, 2, 1], 4000).into(), tls: false };
+        let connection = Connection {
+            remote: ([192, 0, 2, 1], 4000).into(),
+            client: [192, 0, 2, 1].into(),
+            tls: false,
+            reach: Reach::Public,
+        };
         let (response, label) = self.service.handle(request, connection, RequestId("r-1".into())).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();

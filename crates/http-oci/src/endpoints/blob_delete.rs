@@ -12,6 +12,6 @@ pub(crate) async fn delete(
     digest: &Digest,
 ) -> Result<Response<Body>, ApiError> {
     let (_, gate) = call.enter(Action::Delete, name).await?;
-    call.core().delete_blob(&gate, digest).await?;
+    call.core().delete_blob(&gate, digest, &call.by()).await?;
     Ok(Answer::new(StatusCode::ACCEPTED).digest(digest).empty())
 }

@@ -26,7 +26,7 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 
 pub(crate) async fn get(call: &Call<'_>, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, ApiError> {
     let place = call.place(Action::Pull, name).await?;
-    let (gate, blob) = call.core().find_blob(&place, digest, call.caller.key()).await?;
+    let (gate, blob) = call.core().find_blob(&place, digest, call.asker()).await?;
     call.decide(Action::Pull, name, &place, &gate)?;
     let unknown = || match gate.facts.repository {
         None => Error::NameUnknown,
@@ -72,7 +72,9 @@ pub(crate) async fn get(call: &Call<'_>, name: &RepositoryName, digest: &Digest)
         return Ok(answer.header(header::CONTENT_TYPE, OCTETS).empty());
     }
     // The bucket has entity tags of its own: a condition with ours can't be sent there.
-    let redirect = call.settings().redirect && call.header(header::IF_RANGE).is_none();
+    let reach = call.origin.reach;
+    let may = call.settings().redirects(reach) && call.header(header::IF_RANGE).is_none();
+    let redirect = may.then_some(reach);
     match call.core().download(&blob, part, redirect).await? {
         Download::Bytes(bytes) => Ok(answer.header(header::CONTENT_TYPE, OCTETS).body(Body::Blob(bytes))),
         Download::Address(address) => {
@@ -96,7 +98,7 @@ fn several(core: Core, blob: Blob, parts: Vec<Part>) -> (String, Body) {
     let opened = stream::iter(heads.into_iter().zip(parts)).then(move |(head, part)| {
         let (core, blob) = (core.clone(), blob.clone());
         async move {
-            match core.download(&blob, part, false).await {
+            match core.download(&blob, part, None).await {
                 Ok(Download::Bytes(bytes)) => {
                     Ok(stream::once(async move { Ok(Bytes::from(head)) }).chain(bytes.into_data_stream()))
                 }

@@ -22,9 +22,14 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     }
     let of = match &call.addressing {
         Addressing::Path => CatalogOf::Region,
-        Addressing::Host(registry) => CatalogOf::Registry(registry.clone()),
+        Addressing::Host(registry) | Addressing::Private { registry: Some(registry), .. } => {
+            CatalogOf::Registry(registry.clone())
+        }
+        Addressing::Private { registry: None, .. } => {
+            return Ok(json(StatusCode::OK, &json!({ "repositories": [] })));
+        }
     };
-    let page = call.core().catalog(&of, paging.last.as_deref(), paging.limit()).await?;
+    let page = call.core().catalog(&of, call.asker().view, paging.last.as_deref(), paging.limit()).await?;
     let mut response = json(StatusCode::OK, &json!({ "repositories": page.names }));
     link::add(&mut response, "/v2/_catalog", &paging, &page);
     Ok(response)

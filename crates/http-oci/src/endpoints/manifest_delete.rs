@@ -12,6 +12,6 @@ pub(crate) async fn delete(
     reference: &Reference,
 ) -> Result<Response<Body>, ApiError> {
     let (_, gate) = call.enter(Action::Delete, name).await?;
-    call.core().delete_manifest(&gate, reference, call.caller.key_id()).await?;
+    call.core().delete_manifest(&gate, reference, &call.by()).await?;
     Ok(Answer::new(StatusCode::ACCEPTED).empty())
 }

@@ -18,7 +18,7 @@ pub(crate) async fn get(
     reference: &Reference,
 ) -> Result<Response<Body>, ApiError> {
     let place = call.place(Action::Pull, name).await?;
-    let (gate, manifest) = call.core().find_manifest(&place, reference, call.caller.key()).await?;
+    let (gate, manifest) = call.core().find_manifest(&place, reference, call.asker()).await?;
     call.decide(Action::Pull, name, &place, &gate)?;
     let manifest = manifest.ok_or_else(|| match gate.facts.repository {
         None => Error::NameUnknown,

@@ -1,8 +1,8 @@
 //! `GET /token` and `POST /token` (protocol.md 2.2, 2.3), and the exchange of a CI job's own token (RFC 8693).
 //!
-//! The audience is always the host that was asked, whatever `service` says; what a scope names is read as that host's clients mean it.
+//! The audience is always the host that was asked, and the kind of listener, whatever `service` says; what a scope names is read as that host's clients mean it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 use roadstead_access::{Access, Credentials, TokenError, TokenGrant, TokenRequest};
@@ -37,6 +37,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) addressing: &'a Addressing,
     pub(crate) room: &'a Room,
+    /// The client's address.
+    pub(crate) client: IpAddr,
 }
 
 /// How an error is called by OAuth (POST), or not (GET).
@@ -108,9 +110,11 @@ impl Asked<'_> {
         offline: bool,
     ) -> Result<Response<Body>, ApiError> {
         let request = TokenRequest {
-            service: &self.origin.host,
+            service: &self.origin.audience(),
+            from: self.client,
             credentials,
             scopes: Scopes::parse(form.scopes()),
+            view: self.addressing.view(self.origin.reach),
             resolve: &|name| self.resolve(name),
             offline,
         };

@@ -12,6 +12,8 @@ use crate::{body::Body, call::Call, error::ApiError, incoming::Incoming};
 pub(crate) async fn post(call: &Call<'_>, name: &RepositoryName, body: Incoming) -> Result<Response<Body>, ApiError> {
     let (place, gate) = call.enter(Action::Push, name).await?;
     let query = call.query();
+    let whole = query.filled("digest").and(body.length);
+    call.core().admit(&gate, &place, whole).await?;
     // E2: a mount that can't be is an upload that begins, never an error; also when the digest is malformed.
     let wanted: Option<Digest> = query.filled("mount").and_then(|digest| digest.parse().ok());
     if let Some(digest) = wanted
@@ -42,7 +44,7 @@ async fn mount(call: &Call<'_>, gate: &Gate, place: &Place, digest: &Digest) -> 
         return Ok(reads_registry && core.mount(gate, place, digest, MountFrom::Registry).await?);
     };
     let Some(from) = from.parse().ok().and_then(|name| call.addressing.place(&name)) else { return Ok(false) };
-    let source = core.gate(&from, call.caller.key()).await?;
+    let source = core.gate(&from, call.asker()).await?;
     let reads_source = may_read(&from, &source) || (reads_registry && from.registry == place.registry);
     Ok(reads_source && core.mount(gate, place, digest, MountFrom::Place(&source)).await?)
 }

@@ -1,6 +1,8 @@
 //! A walk through the whole API on SQLite and a directory: what no unit test of a piece can see. The full list of the protocol's rules
 //! is tested from outside, over sockets.
 
+use std::net::SocketAddr;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
@@ -68,12 +70,13 @@ impl World {
             private_id: "private".into(),
             description: String::new(),
             public_pull: false,
+            public_endpoint: true,
             by: roadstead_db::audit::By::name("test"),
         };
         let made = db.write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
         made.map_err(|error: DbError| error).expect("a registry");
         let naming = Naming { domain: Some("example.com".into()), ..Naming::default() };
-        let settings = Settings { naming, manifest_bytes: 4 << 20, redirect: true };
+        let settings = Settings { naming, manifest_bytes: 4 << 20, redirect: true, private_redirect: true };
         Self { service: OciService::new(core, access, settings), _directory: directory }
     }
 
@@ -94,7 +97,8 @@ impl World {
             request = request.header("content-length", body.len());
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).expect("a request");
-        let connection = Connection { remote: "127.0.0.1:40000".parse().expect("an address"), tls: false };
+        let remote = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        let connection = Connection { remote, client: remote.ip(), tls: false, reach: Reach::Public };
         let (response, label) = self.service.handle(request, connection, RequestId("r-1".into())).await;
         let (parts, body) = response.into_parts();
         let announced = body.size();

@@ -9,7 +9,7 @@ use roadstead_db::{
 use roadstead_model::{Algorithm, Digest};
 
 use super::OVER_LIFE;
-use crate::{Error, Result};
+use crate::{Error, Result, quotas};
 
 /// After so long what a writer that was left behind may have stored is removed, microseconds: a halted process may wake up
 /// meanwhile and store it only then.
@@ -107,6 +107,7 @@ pub(super) struct Finish {
     pub(super) stored: Stored,
     pub(super) superseded: Vec<String>,
     pub(super) left: Vec<String>,
+    pub(super) limited: bool,
     pub(super) grace: i64,
 }
 
@@ -124,6 +125,9 @@ impl Finish {
         remove_objects(tx, self.bucket, &self.superseded, 0).await?;
         remove_objects(tx, self.bucket, &self.left, LEFT_LIFE).await?;
         blob::link(tx, held.registry, self.repository, blob, self.grace).await?;
+        if self.limited {
+            quotas::keep_within(tx, held.registry).await?;
+        }
         Ok(())
     }
 }
@@ -135,6 +139,7 @@ pub(super) struct Whole {
     pub(super) digest: Digest,
     pub(super) size: i64,
     pub(super) bytes: Bytes,
+    pub(super) limited: bool,
     pub(super) grace: i64,
 }
 
@@ -149,6 +154,9 @@ impl Whole {
         let stored = blob::Stored::Bytes(&self.bytes);
         let blob = blob::find_or_make(tx, bucket, &self.digest, self.size, stored).await?;
         blob::link(tx, registry, repository, blob, self.grace).await?;
+        if self.limited {
+            quotas::keep_within(tx, registry).await?;
+        }
         Ok(true)
     }
 }

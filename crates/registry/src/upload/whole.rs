@@ -8,7 +8,7 @@ use roadstead_model::Digest;
 use tokio_util::sync::CancellationToken;
 
 use super::{Body, BodyError, Request, rows::Whole};
-use crate::{Core, Error, Result};
+use crate::{Core, Error, Result, quotas::Room};
 
 /// What became of a body.
 pub(super) enum AtOnce {
@@ -26,6 +26,7 @@ impl Core {
         digest: &Digest,
         range: Option<(u64, u64)>,
         body: Body,
+        room: &Room,
     ) -> Result<AtOnce> {
         let (Some(new), Some(length)) = (&request.new, body.length) else { return Ok(AtOnce::Not(body, range)) };
         let bucket = self.bucket(new.bucket)?;
@@ -35,6 +36,7 @@ impl Core {
         if !fits || announced.is_some_and(|announced| announced != (0, Some(length))) {
             return Ok(AtOnce::Not(body, range));
         }
+        room.check(length)?;
         // As any writer: a newer request stops this one, and an older one is waited for on the long way.
         let stop = CancellationToken::new();
         let Some(_registered) = self.register_writer(request, Purpose::Write, &stop)? else {
@@ -70,6 +72,7 @@ impl Core {
             digest: *digest,
             size: i64::try_from(length).unwrap_or(i64::MAX),
             bytes,
+            limited: request.limited,
             grace: self.options().collect_grace,
         };
         if self.db().write(whole, |tx, whole| Box::pin(whole.run(tx))).await? {

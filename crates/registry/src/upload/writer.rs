@@ -15,7 +15,7 @@ use super::{
     Body, LEASE, Request,
     rows::{Begin, End, Finish, Save},
 };
-use crate::{Core, Error, Result, core::Writing};
+use crate::{Core, Error, Result, core::Writing, quotas::Room};
 
 /// How often a claim that is held elsewhere is asked for again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -73,6 +73,7 @@ impl Core {
             stop,
             broken: false,
             full: false,
+            limited: request.limited,
         })
     }
 
@@ -195,6 +196,8 @@ pub(super) struct Writer {
     broken: bool,
     /// The bucket has no room.
     full: bool,
+    /// A quota of bytes is to be looked at in the end.
+    limited: bool,
 }
 
 impl Writer {
@@ -204,7 +207,7 @@ impl Writer {
     }
 
     /// Stores a body as it comes. On an error what arrived can still be saved.
-    pub(super) async fn receive(&mut self, range: Option<(u64, u64)>, body: Body) -> Result<()> {
+    pub(super) async fn receive(&mut self, range: Option<(u64, u64)>, body: Body, room: &Room) -> Result<()> {
         let start = self.state.offset();
         if let Some((first, last)) = range {
             let announced = last.checked_sub(first).map(|length| length + 1);
@@ -213,7 +216,7 @@ impl Writer {
             }
         }
         let end = range.map(|(_, last)| last + 1).or(body.length.map(|length| start + length));
-        self.check_size(end.unwrap_or(start))?;
+        self.check_size(end.unwrap_or(start), room)?;
         let mut stream = body.stream;
         loop {
             let chunk = tokio::select! {
@@ -231,14 +234,15 @@ impl Writer {
                         self.broken = range.is_some();
                         return Err(Error::UploadOffset { stored: start });
                     }
-                    self.check_size(after)?;
+                    self.check_size(after, room)?;
                     self.write(chunk).await?;
                 }
             }
         }
     }
 
-    fn check_size(&self, size: u64) -> Result<()> {
+    fn check_size(&self, size: u64, room: &Room) -> Result<()> {
+        room.check(size)?;
         let limit = self.core.options().blob_bytes;
         if limit != 0 && size > limit { Err(Error::TooLarge { limit }) } else { Ok(()) }
     }
@@ -417,10 +421,16 @@ impl Writer {
             stored: finished.stored,
             superseded: finished.superseded,
             left: self.left.clone(),
+            limited: self.limited,
             grace: self.core.options().collect_grace,
         };
         match self.core.db().write(finish, |tx, finish| Box::pin(finish.run(tx))).await {
             Ok(()) => Ok(()),
+            // It is of no use to anybody, and takes room.
+            Err(error @ Error::QuotaFull(_)) => {
+                self.discard().await?;
+                Err(error)
+            }
             Err(error) => {
                 if matches!(error, Error::Full(_)) {
                     self.cut_back().await;

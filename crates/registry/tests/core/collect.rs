@@ -241,12 +241,20 @@ async fn a_blob_lives_on_in_another_repository_and_goes_after_its_last(scene: Sc
     push_blob(&scene.core, &app, b"layer").await.unwrap();
     push_blob(&scene.core, &other, b"layer").await.unwrap();
     let key = key_of(&scene.core, &digest(b"layer")).await.unwrap();
-    scene.core.delete_blob(&gate(&scene.core, &app).await, &digest(b"layer")).await.unwrap();
+    scene
+        .core
+        .delete_blob(&gate(&scene.core, &app).await, &digest(b"layer"), &roadstead_db::audit::By::name("tester"))
+        .await
+        .unwrap();
     assert!(read_blob(&scene.core, &app, &digest(b"layer")).await.is_none());
     scene.maintain(0).await;
     assert_eq!(read_blob(&scene.core, &other, &digest(b"layer")).await.unwrap(), b"layer");
     assert_eq!(scene.usage("main").await, (0, 0, 5));
-    scene.core.delete_blob(&gate(&scene.core, &other).await, &digest(b"layer")).await.unwrap();
+    scene
+        .core
+        .delete_blob(&gate(&scene.core, &other).await, &digest(b"layer"), &roadstead_db::audit::By::name("tester"))
+        .await
+        .unwrap();
     scene.maintain(0).await;
     assert_eq!(key_of(&scene.core, &digest(b"layer")).await, None);
     assert_eq!(scene.usage("main").await, (0, 0, 0));
@@ -261,7 +269,11 @@ async fn a_blob_that_is_pushed_again_has_a_new_key_and_survives_the_removal(scen
     let app = place("main/app");
     push_blob(&scene.core, &app, b"layer").await.unwrap();
     let old = key_of(&scene.core, &digest(b"layer")).await.unwrap();
-    scene.core.delete_blob(&gate(&scene.core, &app).await, &digest(b"layer")).await.unwrap();
+    scene
+        .core
+        .delete_blob(&gate(&scene.core, &app).await, &digest(b"layer"), &roadstead_db::audit::By::name("tester"))
+        .await
+        .unwrap();
     scene.maintain(0).await;
     push_image(&scene.core, &app, &["v1"], &[b"layer"]).await;
     let new = key_of(&scene.core, &digest(b"layer")).await.unwrap();
@@ -274,7 +286,11 @@ async fn a_blob_that_is_pushed_again_has_a_new_key_and_survives_the_removal(scen
 async fn a_deleted_blob_that_is_pushed_again_is_seen_again(scene: Scene) {
     let app = place("main/app");
     push_blob(&scene.core, &app, b"layer").await.unwrap();
-    scene.core.delete_blob(&gate(&scene.core, &app).await, &digest(b"layer")).await.unwrap();
+    scene
+        .core
+        .delete_blob(&gate(&scene.core, &app).await, &digest(b"layer"), &roadstead_db::audit::By::name("tester"))
+        .await
+        .unwrap();
     push_blob(&scene.core, &app, b"layer").await.unwrap();
     scene.maintain(0).await;
     assert_eq!(read_blob(&scene.core, &app, &digest(b"layer")).await.unwrap(), b"layer");
@@ -330,8 +346,8 @@ async fn a_blob_that_was_deleted_after_it_was_found_is_unknown(scene: Scene) {
     let (core, app) = (hasty(&scene).await, place("main/app"));
     push_blob(&core, &app, b"layer").await.unwrap();
     let (gate, found) = core.find_blob(&app, &digest(b"layer"), None).await.unwrap();
-    core.delete_blob(&gate, &digest(b"layer")).await.unwrap();
+    core.delete_blob(&gate, &digest(b"layer"), &roadstead_db::audit::By::name("tester")).await.unwrap();
     maintain(&core).await;
-    let download = core.download(&found.expect("it is there"), 0..5, false).await;
+    let download = core.download(&found.expect("it is there"), 0..5, None).await;
     assert!(matches!(download.err(), Some(Error::BlobUnknown(it)) if it == digest(b"layer")));
 }

@@ -121,14 +121,19 @@ pub(crate) async fn push_image(core: &Core, place: &Place, tags: &[&str], blobs:
 }
 
 pub(crate) async fn delete(core: &Core, place: &Place, digest: &Digest) -> Result<(), Error> {
-    core.delete_manifest(&gate(core, place).await, &Reference::Digest(*digest), "tester").await
+    core.delete_manifest(
+        &gate(core, place).await,
+        &Reference::Digest(*digest),
+        &roadstead_db::audit::By::name("tester"),
+    )
+    .await
 }
 
 /// The bytes of a blob, if the place sees it.
 pub(crate) async fn read_blob(core: &Core, place: &Place, digest: &Digest) -> Option<Vec<u8>> {
     let (_, blob) = core.find_blob(place, digest, None).await.expect("the database answers");
     let blob = blob?;
-    let Download::Bytes(mut body) = core.download(&blob, 0..blob.size, false).await.expect("the object is there")
+    let Download::Bytes(mut body) = core.download(&blob, 0..blob.size, None).await.expect("the object is there")
     else {
         panic!("no redirect was asked for")
     };

@@ -239,10 +239,14 @@ async fn a_blob_that_an_artifact_holds_is_not_deleted(scene: Scene) {
     let app = place("main/app");
     let pushed = push_image(&scene.core, &app, &[], &[b"config"]).await;
     let gate = gate(&scene.core, &app).await;
-    let refused = scene.core.delete_blob(&gate, &digest(b"config")).await;
+    let refused = scene.core.delete_blob(&gate, &digest(b"config"), &roadstead_db::audit::By::name("tester")).await;
     assert!(matches!(refused, Err(roadstead_registry::Error::BlobHeld)), "{refused:?}");
     delete(&scene.core, &app, &pushed).await.unwrap();
-    scene.core.delete_blob(&gate, &digest(b"config")).await.expect("what lies in the trash does not count");
+    scene
+        .core
+        .delete_blob(&gate, &digest(b"config"), &roadstead_db::audit::By::name("tester"))
+        .await
+        .expect("what lies in the trash does not count");
     scene.maintain(2 * DAY).await;
     let held = "SELECT COUNT(*) FROM repository_blob";
     assert_eq!(scene.count(held).await, 1, "but it keeps the bytes, so that it can be restored");

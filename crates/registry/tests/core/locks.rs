@@ -104,7 +104,7 @@ async fn the_review_of_a_blob_is_locked_before_its_link(scene: Scene) {
 }
 
 async fn hide(core: Core, place: Place, digest: Digest) -> Result<(), Error> {
-    core.delete_blob(&gate(&core, &place).await, &digest).await
+    core.delete_blob(&gate(&core, &place).await, &digest, &roadstead_db::audit::By::name("tester")).await
 }
 
 async fn children_of_an_index_are_locked_by_digest(scene: Scene) {

@@ -57,7 +57,9 @@ async fn step(core: &Core, random: &mut StdRng) -> Result<(), Error> {
             put_manifest(core, &at, tags, &bytes).await.map(drop)
         }
         60..70 => delete(core, &at, &digest(&bytes)).await,
-        70..78 => core.delete_blob(&gate(core, &at).await, &digest(blob)).await,
+        70..78 => {
+            core.delete_blob(&gate(core, &at).await, &digest(blob), &roadstead_db::audit::By::name("tester")).await
+        }
         78..85 => {
             let from = gate(core, &place(PLACES[random.random_range(0..PLACES.len())])).await;
             core.mount(&gate(core, &at).await, &at, &digest(blob), MountFrom::Place(&from)).await.map(drop)

@@ -1,7 +1,7 @@
 //! A registry that is deleted: nothing comes into it any more, its name stays taken, and after its time nothing of it is left. And what
 //! is listed of all of them.
 
-use roadstead_db::{DbError, registry};
+use roadstead_db::{DbError, facts::View, registry};
 use roadstead_registry::{CatalogOf, Core, Error, MountFrom};
 
 use crate::{
@@ -68,9 +68,14 @@ async fn nothing_comes_into_a_registry_in_the_trash(scene: Scene) {
     };
     assert!(matches!(core.put_manifest(&held, &app, push).await, Err(Error::NameUnknown)));
     let manifest = digest(&image(&[b"config"]));
-    let deleted = core.delete_manifest(&held, &roadstead_model::Reference::Digest(manifest), "tester").await;
+    let deleted = core
+        .delete_manifest(&held, &roadstead_model::Reference::Digest(manifest), &roadstead_db::audit::By::name("tester"))
+        .await;
     assert!(matches!(deleted, Err(Error::NameUnknown)));
-    assert!(matches!(core.delete_blob(&held, &digest(b"config")).await, Err(Error::NameUnknown)));
+    assert!(matches!(
+        core.delete_blob(&held, &digest(b"config"), &roadstead_db::audit::By::name("tester")).await,
+        Err(Error::NameUnknown)
+    ));
 
     assert!(gate(core, &app).await.facts.registry.is_none());
     assert!(read_blob(core, &app, &digest(b"config")).await.is_none());
@@ -139,10 +144,11 @@ async fn the_name_stays_taken_until_the_end_of_the_trash(scene: Scene) {
             private_id: "again".to_owned(),
             description: String::new(),
             public_pull: false,
+            public_endpoint: true,
             by: roadstead_db::audit::By::name("test"),
         };
         let made = core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
-        made.map_err(|error: DbError| error).unwrap().is_some()
+        matches!(made.map_err(|error: DbError| error).unwrap(), registry::Created::Made(_))
     };
     scene.maintain(6 * DAY).await;
     assert!(!again(scene.core.clone()).await);
@@ -213,7 +219,7 @@ async fn pages_of_the_catalog_go_over_all_registries(scene: Scene) {
     for limit in 1..=all.len() + 1 {
         let (mut listed, mut last) = (Vec::<String>::new(), None);
         loop {
-            let page = scene.core.catalog(&CatalogOf::Region, last.as_deref(), limit).await.unwrap();
+            let page = scene.core.catalog(&CatalogOf::Region, View::Public, last.as_deref(), limit).await.unwrap();
             assert!(page.names.len() <= limit && (page.names.len() == limit || !page.more), "{page:?}");
             listed.extend(page.names);
             if !page.more {
@@ -223,6 +229,6 @@ async fn pages_of_the_catalog_go_over_all_registries(scene: Scene) {
         }
         assert_eq!(listed, all, "in pages of {limit}");
     }
-    let after = scene.core.catalog(&CatalogOf::Region, Some("bbb"), 2).await.unwrap();
+    let after = scene.core.catalog(&CatalogOf::Region, View::Public, Some("bbb"), 2).await.unwrap();
     assert_eq!(after.names, ["bbb/x", "bbb/y"], "a name without a slash is before all of its registry");
 }

@@ -131,10 +131,12 @@ impl Scene {
             private_id: name.to_owned(),
             description: String::new(),
             public_pull: false,
+            public_endpoint: true,
             by: roadstead_db::audit::By::name("test"),
         };
         let made = self.core.db().write(new, |tx, new| Box::pin(registry::create(tx, new))).await;
-        assert!(made.map_err(|error: DbError| error).unwrap().is_some(), "the name {name} is taken");
+        let made = made.map_err(|error: DbError| error).unwrap();
+        assert!(matches!(made, registry::Created::Made(_)), "{name}: {made:?}");
     }
 
     /// Another node over the same storage, whose clock is ahead by so many microseconds.

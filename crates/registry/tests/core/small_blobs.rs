@@ -127,7 +127,7 @@ async fn they_go_with_their_row(scene: Scene) {
     maintain(&scene.node(60 * DAY).await).await;
     nothing_is_left(&scene).await;
     // A node that had not read it yet, and found it just before.
-    let gone = scene.node(0).await.download(&found.unwrap(), 0..5, false).await;
+    let gone = scene.node(0).await.download(&found.unwrap(), 0..5, None).await;
     assert!(matches!(gone, Err(Error::BlobUnknown(unknown)) if unknown == digest(b"layer")));
 }
 

@@ -97,7 +97,14 @@ async fn history_of_a_tag_that_is_deleted_while_it_moves_is_what_happened(scene:
     let input = (gate.facts.repository.unwrap(), digest(&images[1]));
     let delete = {
         let core = scene.core.clone();
-        async move { core.delete_manifest(&gate, &Reference::Tag("v1".parse().unwrap()), "tester").await }
+        async move {
+            core.delete_manifest(
+                &gate,
+                &Reference::Tag("v1".parse().unwrap()),
+                &roadstead_db::audit::By::name("tester"),
+            )
+            .await
+        }
     };
     let (moved, deleted) = scene
         .interleave(

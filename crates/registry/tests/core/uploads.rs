@@ -133,7 +133,7 @@ async fn a_finished_upload_is_over_when_its_blob_was_deleted(scene: Scene) {
     let layer = digest(b"layer");
     scene.core.finish_upload(&gate, &place(APP), &upload.id, &layer, None, body("layer")).await.unwrap();
     let now = scene.core.gate(&place(APP), None).await.unwrap();
-    scene.core.delete_blob(&now, &layer).await.unwrap();
+    scene.core.delete_blob(&now, &layer, &roadstead_db::audit::By::name("tester")).await.unwrap();
     let again = scene.core.finish_upload(&gate, &place(APP), &upload.id, &layer, None, body("layer")).await;
     assert!(matches!(again, Err(Error::UploadUnknown)), "{again:?}: it would be told that it is there");
 }

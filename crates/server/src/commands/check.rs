@@ -43,6 +43,9 @@ pub(super) async fn check(config: &Config) -> Result<ExitCode, String> {
     if !running {
         lines.tell("listen", listen(config));
     }
+    if let (Some(certificate), Some(key)) = (&config.private.certificate, &config.private.key) {
+        lines.tell("private certificate", Certificates::open(certificate, key).map(|_| "fits its key".to_owned()));
+    }
     if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
         lines.tell("certificate", Certificates::open(certificate, key).map(|_| "fits its key".to_owned()));
     }
@@ -132,7 +135,8 @@ impl Data {
 }
 
 fn listen(config: &Config) -> Found {
-    let addresses: Vec<_> = config.general.listen.iter().copied().chain(config.metrics.listen).collect();
+    let addresses: Vec<_> =
+        config.general.listen.iter().chain(&config.private.listen).copied().chain(config.metrics.listen).collect();
     listener::bind(&addresses)?;
     let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     Ok(format!("{} can be had", names.join(", ")))
@@ -205,7 +209,7 @@ async fn bucket(config: &Config, name: &str, of: &config::Bucket, db: &Known) ->
     // Before anything is written to it.
     belongs(name, &bucket, db).await?;
     bucket.check().await.map_err(|error| error.to_string())?;
-    Ok(match of.redirect {
+    Ok(match of.redirect || of.private_signing_endpoint.is_some() {
         _ if is_directory => format!("{} can be written and read", directory.display()),
         true => "can be written, read and deleted, presigned addresses too".to_owned(),
         false => "can be written, read and deleted".to_owned(),

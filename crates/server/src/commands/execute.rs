@@ -196,7 +196,14 @@ pub async fn execute(services: &Services, command: Command) -> Result<Outcome, F
         Command::RegistryCreate { name, project, bucket, public, description } => {
             let project = project.parse().map_err(|error| Failure(format!("the project {project:?}: {error}")))?;
             let core = services.core.as_ref().ok_or_else(|| Failure("the buckets are not open".to_owned()))?;
-            let plan = RegistryPlan { project, bucket, description, public_pull: public, make_project: true };
+            let plan = RegistryPlan {
+                project,
+                bucket,
+                description,
+                public_pull: public,
+                public_endpoint: true,
+                make_project: true,
+            };
             let made = core.create_registry(&registry_name(&name)?, plan, &By::name(OPERATOR)).await;
             made.map(|registry| Outcome::Created(registry.into())).map_err(|error| match error {
                 RegistryError::NoBucket(_) => {

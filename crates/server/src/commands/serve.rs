@@ -2,13 +2,15 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_access::{Clock, Entropy};
+use roadstead_access::{Access, Clock, Entropy};
 use roadstead_blobs::Hold;
 use roadstead_http_api::ApiService;
 use roadstead_http_oci::OciService;
+use roadstead_model::Reach;
 use roadstead_registry::{Core, PULLS_EVERY, TicketKey};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -35,6 +37,8 @@ const FIGURES_CONNECTIONS: u64 = 100;
 const OWN_FILES: u64 = 128;
 /// How long uploads that are cut off have to save what arrived.
 const SAVING: Duration = Duration::from_secs(10);
+/// How often it is written down which access keys were refused.
+const REFUSALS: Duration = Duration::from_secs(2);
 /// How long the listener for figures has to end after everything else.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -75,17 +79,31 @@ pub async fn serve(config: Config) -> Result<(), String> {
     Ok(())
 }
 
+/// The listeners of one kind.
+#[derive(Default)]
+struct Listening {
+    addresses: Vec<SocketAddr>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl Listening {
+    fn scheme(&self) -> &'static str {
+        if self.certificates.is_some() { "https" } else { "http" }
+    }
+}
+
 /// A node that answers.
 pub struct Node {
     /// Words for the person who started it.
     pub greeting: String,
     /// Ends it.
     pub drain: Drain,
-    main: Vec<SocketAddr>,
+    main: Listening,
+    private: Listening,
     figures: Option<SocketAddr>,
     figures_end: Drain,
     core: Core,
-    certificates: Option<Arc<Certificates>>,
+    access: Access,
     _lock: Lock,
     _hold: Vec<Hold>,
 }
@@ -98,10 +116,12 @@ impl Node {
     pub async fn start(config: &Config) -> Result<Self, String> {
         let data = DataDir::make(&config.general.data_dir).map_err(|error| error.to_string())?;
         let lock = data.lock().map_err(|error| error.to_string())?;
-        let certificates = match (&config.tls.certificate, &config.tls.key) {
-            (Some(certificate), Some(key)) => Some(Arc::new(Certificates::open(certificate, key)?)),
-            _ => None,
+        let open_certificates = |certificate: &Option<PathBuf>, key: &Option<PathBuf>| match (certificate, key) {
+            (Some(certificate), Some(key)) => Certificates::open(certificate, key).map(|it| Some(Arc::new(it))),
+            _ => Ok(None),
         };
+        let certificates = open_certificates(&config.tls.certificate, &config.tls.key)?;
+        let private_certificates = open_certificates(&config.private.certificate, &config.private.key)?;
         let secret_key = secret_key::find_or_make(config, &data, &Entropy::system())?;
 
         let drain = Drain::new();
@@ -134,7 +154,7 @@ impl Node {
         let front = Front::new(Parts {
             api: ApiService::new(core.clone(), access.clone(), settings.naming.clone()),
             oci: OciService::new(core.clone(), access.clone(), settings),
-            access,
+            access: access.clone(),
             core: core.clone(),
             health: health.clone(),
             metrics: metrics.clone(),
@@ -152,26 +172,37 @@ impl Node {
                 let (address, listener) = open(&[address])?.remove(0);
                 let limits = Limits { connections: limits.connections.min(FIGURES_CONNECTIONS), ..limits.clone() };
                 let terms = Terms::new(&limits, meter, figures_end.clone());
-                figures_end.watch(listener::serve(listener, None, front.door(Doors::Metrics), terms));
+                figures_end.watch(listener::serve(listener, None, front.door(Doors::Metrics, Reach::Public), terms));
                 Some(address)
             }
             None => None,
         };
         let doors = if figures.is_some() { Doors::MainWithoutMetrics } else { Doors::Main };
-        let mut main = Vec::new();
-        for (address, listener) in open(&config.general.listen)? {
-            main.push(address);
-            drain.watch(listener::serve(listener, certificates.clone(), front.door(doors), terms.clone()));
-        }
+        let begin = |addresses: &[SocketAddr], certificates: Option<Arc<Certificates>>, reach| {
+            let mut listening = Listening { addresses: Vec::new(), certificates };
+            for (address, listener) in open(addresses)? {
+                listening.addresses.push(address);
+                let certificates = listening.certificates.clone();
+                drain.watch(listener::serve(listener, certificates, front.door(doors, reach), terms.clone()));
+            }
+            Ok::<_, String>(listening)
+        };
+        let main = begin(&config.general.listen, certificates, Reach::Public)?;
+        let private = begin(&config.private.listen, private_certificates, Reach::Private)?;
         let rest = Duration::from_secs(config.gc.interval_seconds);
-        start_background(&core, rest, &health, certificates.clone(), &drain);
+        for listening in [&main, &private] {
+            keep_certificates_fresh(listening, &drain);
+        }
+        start_background(&core, rest, &health, &drain);
+        let refusing = access.clone();
+        until_drain(&drain, async move { refusing.keep_refusals(REFUSALS).await });
 
         let host = match &config.general.external_url {
             Some(url) => url.split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned(),
-            None => main.first().map_or_else(String::new, |address| reachable(*address).to_string()),
+            None => main.addresses.first().map_or_else(String::new, |address| reachable(*address).to_string()),
         };
         let greeting = start.greeting(&host);
-        Ok(Self { greeting, drain, main, figures, figures_end, core, certificates, _lock: lock, _hold: hold })
+        Ok(Self { greeting, drain, main, private, figures, figures_end, core, access, _lock: lock, _hold: hold })
     }
 
     /// Ends it: what runs is finished for at most so long, then cut off; what arrived of uploads is saved. True: nothing
@@ -183,23 +214,32 @@ impl Node {
         if let Err(error) = self.core.write_pulls().await {
             tracing::warn!(%error, detail = ?error, "the last pulls that were counted are lost");
         }
+        if let Err(error) = self.access.write_refusals().await {
+            tracing::warn!(%error, "the last refused access keys could not be written into the audit log");
+        }
         self.figures_end.finish(LAST).await;
         whole
     }
 
     /// The addresses on which clients are answered, with their real ports.
     pub fn listening(&self) -> &[SocketAddr] {
-        &self.main
+        &self.main.addresses
     }
 
     fn addresses(&self) -> Vec<String> {
-        let scheme = if self.certificates.is_some() { "https" } else { "http" };
-        let main = self.main.iter().map(|address| format!("listening on {scheme}://{address}"));
-        main.chain(self.figures.map(|address| format!("metrics on http://{address}/metrics"))).collect()
+        let lines = |words: &'static str, of: &Listening| -> Vec<String> {
+            of.addresses.iter().map(|address| format!("{words} {}://{address}", of.scheme())).collect()
+        };
+        let main = lines("listening on", &self.main);
+        let private = lines("listening for private clients on", &self.private);
+        main.into_iter()
+            .chain(private)
+            .chain(self.figures.map(|address| format!("metrics on http://{address}/metrics")))
+            .collect()
     }
 
     fn reload_certificates(&self) {
-        if let Some(certificates) = &self.certificates {
+        for certificates in [&self.main, &self.private].into_iter().filter_map(|it| it.certificates.as_ref()) {
             certificates.reload_and_tell();
         }
     }
@@ -215,35 +255,32 @@ fn open(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, Stri
 
 /// What runs beside the requests. It is dropped when the drain begins: each piece of it is a transaction, or harmless to
 /// do again.
-fn start_background(
-    core: &Core,
-    rest: Duration,
-    health: &Health,
-    certificates: Option<Arc<Certificates>>,
-    drain: &Drain,
-) {
-    let until_drain = |work: futures::future::BoxFuture<'static, ()>| {
-        let begun = drain.clone();
-        drain.watch(async move {
-            tokio::select! {
-                () = begun.begun() => {}
-                () = work => {}
-            }
-        });
-    };
+fn start_background(core: &Core, rest: Duration, health: &Health, drain: &Drain) {
     let (maintained, counted) = (core.clone(), core.clone());
-    until_drain(Box::pin(async move { maintained.maintain(rest).await }));
-    until_drain(Box::pin(async move { counted.keep_writing_pulls(PULLS_EVERY).await }));
+    until_drain(drain, async move { maintained.maintain(rest).await });
+    until_drain(drain, async move { counted.keep_writing_pulls(PULLS_EVERY).await });
     let health = health.clone();
-    until_drain(Box::pin(async move { health.probe_buckets().await }));
-    if let Some(certificates) = certificates {
-        until_drain(Box::pin(async move {
-            loop {
-                tokio::time::sleep(RELOAD).await;
-                certificates.reload_and_tell();
-            }
-        }));
-    }
+    until_drain(drain, async move { health.probe_buckets().await });
+}
+
+fn keep_certificates_fresh(listening: &Listening, drain: &Drain) {
+    let Some(certificates) = listening.certificates.clone() else { return };
+    until_drain(drain, async move {
+        loop {
+            tokio::time::sleep(RELOAD).await;
+            certificates.reload_and_tell();
+        }
+    });
+}
+
+fn until_drain(drain: &Drain, work: impl Future<Output = ()> + Send + 'static) {
+    let begun = drain.clone();
+    drain.watch(async move {
+        tokio::select! {
+            () = begun.begun() => {}
+            () = work => {}
+        }
+    });
 }
 
 /// The signals by which a supervisor or a person ends the program.

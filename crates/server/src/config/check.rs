@@ -26,6 +26,24 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
         general.region.is_some() && general.domain.is_none(),
         "region is set without domain: it is used only in the host names under a domain",
     );
+    let private = &config.private;
+    refuse(
+        private.certificate.is_some() != private.key.is_some(),
+        "private.certificate and private.key go together: TLS needs both files",
+    );
+    refuse(
+        private.listen.is_empty() && (private.external_url.is_some() || private.certificate.is_some()),
+        "private.external_url or private.certificate is set without private.listen: give private clients an address to come to",
+    );
+    refuse(
+        private.external_url.is_some() && private.external_url == general.external_url,
+        "private.external_url is that of external_url: private clients need a name of their own, or they are sent outside",
+    );
+    let is_public = |address: &_| general.listen.contains(address) || config.metrics.listen == Some(*address);
+    refuse(
+        private.listen.iter().any(|address| address.port() != 0 && is_public(address)),
+        "private.listen names an address of listen or metrics.listen: give it an address or a port of its own",
+    );
     let mut listen = general.listen.clone();
     listen.sort();
     let twice = listen.windows(2).any(|pair| pair[0] == pair[1] && pair[0].port() != 0);
@@ -137,5 +155,9 @@ fn check_bucket(config: &Config, bucket: &Bucket, refuse: &mut impl FnMut(bool, 
     refuse(
         directory && bucket.signing_endpoint.is_some(),
         "bucket.signing_endpoint is set, but bucket.kind is `directory`, which always streams",
+    );
+    refuse(
+        directory && bucket.private_signing_endpoint.is_some(),
+        "bucket.private_signing_endpoint is set, but bucket.kind is `directory`, which always streams",
     );
 }

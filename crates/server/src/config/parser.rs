@@ -97,6 +97,11 @@ pub(super) fn addresses() -> Parser<Vec<SocketAddr>> {
     Parser { parse: Box::new(move |text| parse(text).filter(|found| !found.is_empty())), ..inner }
 }
 
+/// Addresses to listen on, or none.
+pub(super) fn addresses_or_none() -> Parser<Vec<SocketAddr>> {
+    list("addresses with their ports, such as `10.0.0.1:5001`", |text| text.parse().ok())
+}
+
 /// Networks; a single address is a network of one.
 pub(super) fn networks() -> Parser<Vec<IpNet>> {
     list("networks or addresses, such as `10.0.0.0/8`, `fd00::/8` or `192.168.1.7`", |text| {

@@ -143,13 +143,13 @@ const YEARS_10: u64 = 3650;
 settings! {
     general General "What a node is and where it answers." {
         listen: Vec<SocketAddr> = "127.0.0.1:5000", addresses(),
-            "Addresses on which clients are answered. Port 0 takes a free one, which is printed. `[::]:5000` answers IPv6 and IPv4. With `tls.certificate` all of them speak TLS.";
+            "Addresses on which clients are answered, but for those of `private.listen`. Port 0 takes a free one, which is printed. `[::]:5000` answers IPv6 and IPv4. With `tls.certificate` all of them speak TLS.";
         data_dir: PathBuf = "./roadstead-data", path(),
             "Directory of this node: the SQLite database and the blobs unless they are configured elsewhere, the made-up secret key, a lock and the control socket. Made with mode 0700. One running server has it for itself.";
         external_url: Option<String> = "", optional(origin()),
             "The address that clients use, for addresses in answers. Without it the `Host` of each request counts (and `X-Forwarded-*` of `trusted_proxies`).";
         domain: Option<String> = "", optional(domain()),
-            "Domain for host names of registries: `REGISTRY.REGION.DOMAIN/REPOSITORY` (`REGISTRY.DOMAIN/REPOSITORY` without `region`). Without it only `HOST/REGISTRY/REPOSITORY` is answered.";
+            "Domain for host names of registries: `REGISTRY.REGION.DOMAIN/REPOSITORY` (`REGISTRY.DOMAIN/REPOSITORY` without `region`), and on private listeners `ID.REGION.private.DOMAIN/REPOSITORY`. Without it only `HOST/REGISTRY/REPOSITORY` is answered.";
         region: Option<String> = "", optional(label()),
             "Code of this installation, part of host names where `domain` is set.";
         trusted_proxies: Vec<IpNet> = "", networks(),
@@ -182,6 +182,8 @@ settings! {
             "Address of the object storage. Without it: that of Amazon, Google or Azure.";
         signing_endpoint: Option<String> = "", optional(web_address()),
             "Address of the object storage as clients reach it, for presigned addresses. Without it: `bucket.endpoint`.";
+        private_signing_endpoint: Option<String> = "", optional(web_address()),
+            "Address of the object storage as clients of private listeners reach it. Without it they get no presigned addresses: the node streams to them.";
         region: Option<String> = "", optional(text()),
             "Region of the bucket (S3). Without it `us-east-1`.";
         access_key_id: Option<String> = "", optional(text()),
@@ -199,7 +201,7 @@ settings! {
         azure_access_key: Option<Secret<String>> = "", optional(secret(text())),
             "Access key of the storage account. Without it the identity of the machine is looked for.";
         redirect: bool = "true", yes_or_no(),
-            "Answer pulls of layers with a redirect to a presigned address of the object storage; otherwise the node streams them. A directory always streams.";
+            "Answer pulls of layers with a redirect to a presigned address of the object storage; otherwise the node streams them. A directory always streams. On private listeners `private.redirect` says it.";
         presign_seconds: u64 = "60", number(1..=604_800),
             "Seconds that a presigned address lives.";
         part_mib: u64 = "16", number(5..=1024),
@@ -218,6 +220,18 @@ settings! {
             "PEM file with the certificate and those that lead to its root.";
         key: Option<PathBuf> = "", optional(path()),
             "PEM file with the private key.";
+    }
+    private Private "Listeners inside the network: all registries answer there, also those whose public endpoint is off." {
+        listen: Vec<SocketAddr> = "", addresses_or_none(),
+            "Addresses on which private clients are answered, as those of `listen` for all others. Only the network keeps strangers from them: give them addresses that are not reached from outside, and lead no public name there.";
+        external_url: Option<String> = "", optional(origin()),
+            "The address that private clients use, for addresses in answers to them. Without it the `Host` of each request counts.";
+        certificate: Option<PathBuf> = "", optional(path()),
+            "PEM file with the certificate of the private listeners, as `tls.certificate`. Without it they speak plain HTTP, whatever `[tls]` says.";
+        key: Option<PathBuf> = "", optional(path()),
+            "PEM file with its private key.";
+        redirect: bool = "true", yes_or_no(),
+            "Answer pulls of layers on private listeners with a redirect, from buckets that have a `private_signing_endpoint`; otherwise the node streams them.";
     }
     limits Limits "What a client may ask for." {
         header_bytes: u64 = "65536", number(4096..=1_048_576),

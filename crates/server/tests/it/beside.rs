@@ -1,12 +1,13 @@
 //! A node inside the test process, on the database of a server that runs: for what no command does yet, and for a clock
 //! that a test can set.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use roadstead_access::{Access, AccessOptions, By, Clock, Credentials, Entropy, KeyFor, Keys, NewKey, TokenRequest};
 use roadstead_db::{
-    DatabaseUrl, Db, DbError, Options,
+    DatabaseUrl, Db, DbError, Options, audit,
+    facts::View,
     person::{self, NewPerson},
 };
 use roadstead_model::{Place, scope::Scopes};
@@ -55,6 +56,20 @@ impl Beside {
         Self { db, runtime, host: server.address().to_string() }
     }
 
+    /// Writes lines into the audit log.
+    pub(crate) fn audit(&self, lines: usize, what: &str, object: &str) {
+        let input = (lines, what.to_owned(), object.to_owned());
+        let written: Result<(), DbError> = self.runtime.block_on(self.db.write(input, |tx, (lines, what, object)| {
+            Box::pin(async move {
+                for _ in 0..*lines {
+                    audit::record(tx, &By::name("tester"), what, object, None, None).await?;
+                }
+                Ok(())
+            })
+        }));
+        written.unwrap();
+    }
+
     /// A key of somebody who is no administrator and has no role anywhere.
     pub(crate) fn person(&self, name: &str) -> NewKey {
         self.runtime.block_on(async {
@@ -86,8 +101,10 @@ impl Beside {
             let access = Access::open(self.db.clone(), options).await.unwrap();
             let request = TokenRequest {
                 service: &self.host,
+                from: Ipv4Addr::LOCALHOST.into(),
                 credentials: Credentials::password(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
                 scopes: Scopes::parse(scopes.iter().copied()),
+                view: View::Public,
                 resolve: &|name| {
                     let (registry, repository) = name.split_once('/')?;
                     Some(Place { registry: registry.parse().ok()?, repository: repository.parse().ok()? })

@@ -58,7 +58,7 @@ pub(crate) fn role(administrator: &Client, place: &str, name: &str, role: &str) 
     send(administrator, "PUT", &path, &json!({"role": role})).expect_one_of(&[200, 201]);
 }
 
-fn robot(administrator: &Client, project: &str, name: &str, limits: &Value) -> Client {
+pub(crate) fn robot(administrator: &Client, project: &str, name: &str, limits: &Value) -> Client {
     let path = format!("/projects/{project}/robots/{name}");
     send(administrator, "PUT", &path, &json!({})).expect(201);
     let made = send(administrator, "POST", &format!("{path}/keys"), &json!({"limits": limits}));
@@ -111,6 +111,8 @@ fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
         "post_trust" => (json!({"issuer": "x", "audience": "x", "claims": {}, "limits": []}), None),
         "put_identity" => (json!({"issuer": "x", "subject": ""}), None),
         "put_in_project" | "put_in_registry" => (json!({"role": "viewer"}), None),
+        "put_project_quotas" => (json!({"registries": -1}), None),
+        "put_registry_quotas" => (json!({"repositories": -1}), None),
         _ => (Value::Null, None),
     }
 }

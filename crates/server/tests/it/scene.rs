@@ -133,6 +133,11 @@ impl Storage {
         self.setup().set(SMALL_BYTES, "0")
     }
 
+    /// Whether several servers can use it at once.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     /// A server on it.
     pub(crate) fn start(&self) -> Server {
         Server::start(self.setup())
