@@ -16,6 +16,8 @@ mod beside;
 mod blobs;
 mod buckets;
 mod catalog;
+mod client;
+mod client_commands;
 mod commands;
 mod concurrency;
 mod datasets;
