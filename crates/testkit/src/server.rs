@@ -122,6 +122,8 @@ impl Setup {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROADSTEAD_")) {
             command.env_remove(name);
         }
+        // Nobody is signed in anywhere.
+        command.env("XDG_CONFIG_HOME", data);
         command.env("ROADSTEAD_DATA_DIR", data).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

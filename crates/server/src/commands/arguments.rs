@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use roadstead_cli::{Flags, Verb as Client};
 
 use crate::config::Sources;
 
@@ -14,12 +15,14 @@ use crate::config::Sources;
     after_help = "Examples:
   roadstead                                    start on 127.0.0.1:5000, data in ./roadstead-data
   roadstead serve --listen 0.0.0.0:5000        answer other machines too
-  roadstead registry create team               make a registry: images are then HOST/team/NAME
-  roadstead key create --description laptop    make another access key for `docker login`
   roadstead config check                       try the configuration, the database and the bucket
   roadstead config reference                   all settings, as a page
+  roadstead registry create team               make a registry: images are then HOST/team/NAME
+  roadstead key create --description laptop    make another access key for `docker login`
+  roadstead login registry.example.com         sign in at a service: all commands then go there
+  roadstead tag list team/app                  what is in it
 
-Commands work beside a running server: give them the same configuration."
+On the machine of a service `registry` and `key` work without signing in: where its data or configuration is, or with --local."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -32,22 +35,18 @@ pub(super) struct Arguments {
 pub(super) struct Common {
     /// Read settings from this TOML file (or from the one that ROADSTEAD_CONFIG names)
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Directory of this node's data (setting `data_dir`)
     #[arg(long, global = true, value_name = "DIRECTORY")]
-    data_dir: Option<PathBuf>,
-    /// How results are shown
-    #[arg(short, long, global = true, value_enum, default_value_t)]
-    pub(super) output: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people
-    #[default]
-    Table,
-    /// For programs
-    Json,
+    pub(super) data_dir: Option<PathBuf>,
+    /// The service of this machine, past its API: with its data directory or configuration, without signing in
+    #[arg(long, global = true)]
+    pub(super) local: bool,
+    /// The service that is signed in at, also where this machine has one of its own
+    #[arg(long, global = true)]
+    pub(super) remote: bool,
+    #[command(flatten)]
+    pub(super) client: Flags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,26 +64,6 @@ SIGTERM ends it once all running requests are answered, a second SIGTERM at once
         #[arg(long, value_name = "ADDRESS:PORT")]
         listen: Vec<String>,
     },
-    /// Registries: make, list, show, delete
-    #[command(after_help = "Examples:
-  roadstead registry create team               HOST/team/NAME, for people with an access key
-  roadstead registry create public --public    anyone may pull, people with an access key push
-  roadstead registry list
-  roadstead registry show team -o json
-  roadstead registry delete team               asks for the name again; it goes to the trash")]
-    Registry {
-        #[command(subcommand)]
-        command: RegistryCommand,
-    },
-    /// Access keys for `docker login`: make, list, revoke
-    #[command(after_help = "Examples:
-  roadstead key create --description \"build server\"    prints id and secret, the secret only this once
-  roadstead key list
-  roadstead key revoke RSKXXXXXXXXXXXXXXXXX           from its next request on it is refused")]
-    Key {
-        #[command(subcommand)]
-        command: KeyCommand,
-    },
     /// The configuration: try it, or show all settings
     #[command(after_help = "Examples:
   roadstead config check --config /etc/roadstead.toml
@@ -94,77 +73,14 @@ SIGTERM ends it once all running requests are answered, a second SIGTERM at once
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    #[command(flatten)]
+    Client(Client),
 }
 
 impl Default for Verb {
     fn default() -> Self {
         Self::Serve { listen: Vec::new() }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum RegistryCommand {
-    /// Make a registry
-    Create {
-        /// 3 to 30 lower-case letters, digits and `-`, starting with a letter
-        name: String,
-        /// Anyone may pull, without an access key
-        #[arg(long)]
-        public: bool,
-        /// The project it belongs to, made if there is none of this name
-        #[arg(long, default_value = "default")]
-        project: String,
-        /// The bucket that its blobs go to, one that the configuration names; for good
-        #[arg(long)]
-        bucket: Option<String>,
-        /// A few words about it
-        #[arg(long, default_value = "", hide_default_value = true)]
-        description: String,
-    },
-    /// List the registries
-    List,
-    /// Show one registry
-    Show {
-        /// Its name
-        name: String,
-    },
-    /// Put a registry and all it holds into the trash
-    Delete {
-        /// Its name
-        name: String,
-        /// Its name again, instead of being asked for it
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum KeyCommand {
-    /// Make an access key; its secret is shown only this once
-    ///
-    /// It has the rights of that person: roles are given by the management API (`/api` of a running server shows it).
-    Create {
-        /// Whose it is
-        #[arg(long, default_value = "administrator")]
-        person: String,
-        /// What it is for
-        #[arg(long, default_value = "", hide_default_value = true)]
-        description: String,
-        /// Days after which it ends by itself, at least 1
-        #[arg(long, value_name = "DAYS")]
-        days: Option<u32>,
-    },
-    /// List the access keys
-    List {
-        /// Of this person only
-        #[arg(long)]
-        person: Option<String>,
-    },
-    /// Revoke an access key: gone with its next request
-    Revoke {
-        /// Its id
-        key_id: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]

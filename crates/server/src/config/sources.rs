@@ -229,9 +229,11 @@ fn in_further_bucket(variable: &str, settings: &[Setting], given: &mut Given) ->
     Some(format!("{IN_BUCKETS}{name}.{key}"))
 }
 
-/// Not ours although it begins like ours: what Kubernetes adds, and what the project's own tests use.
+/// Not a setting although it begins like one: what Kubernetes adds, what commands read that go to a service, and what the
+/// project's own tests use.
 fn is_foreign(variable: &str) -> bool {
     variable == "ROADSTEAD_PORT"
+        || roadstead_cli::VARIABLES.contains(&variable)
         || variable.starts_with("ROADSTEAD_TEST_")
         || OF_KUBERNETES.iter().any(|prefix| variable.starts_with(prefix))
 }

@@ -29,7 +29,7 @@ fn registries(storage: &Storage) {
     assert_eq!(names(&json(&server, &["registry", "list"])), ["conf", "team"]);
     let shown = json(&server, &["registry", "show", "team"]);
     assert_eq!(shown["description"], "of the team");
-    assert_eq!(shown["artifacts"], 1);
+    assert_eq!(shown["usage"]["artifacts"], 1);
     assert_eq!(shown["public_pull"], false);
     for arguments in [&["registry", "list"][..], &["registry", "show", "team"]] {
         assert!(server.run(arguments).ok().contains("team"));
