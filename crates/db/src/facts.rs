@@ -88,6 +88,9 @@ pub struct Asker<'a> {
 }
 
 impl Asker<'_> {
+    /// Whoever was let through already; in management that is by whichever listener.
+    pub const LET_THROUGH: Asker<'static> = Asker { key: None, view: View::Private };
+
     pub(crate) fn word(&self) -> &str {
         self.view.word()
     }

@@ -133,7 +133,7 @@ async fn move_artifact(
         .await?;
     let mut bytes = size;
     for blob in blobs {
-        blob::link(tx, merge.registry, to, blob, merge.grace).await?;
+        blob::link(tx, merge.registry, to, blob::Found { id: blob, made: None }, merge.grace).await?;
         bytes = bytes.saturating_add(blob::size_of(tx, blob).await?);
     }
     for sql in [

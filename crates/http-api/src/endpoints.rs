@@ -15,11 +15,11 @@ mod registries;
 mod repositories;
 mod robots;
 mod session;
+mod sign_on;
 mod tags;
 mod trash;
-mod usage;
-mod sign_on;
 mod trusts;
+mod usage;
 
 use std::str::FromStr;
 

@@ -4,6 +4,7 @@ use roadstead_db::{
     artifact::{self, Referrer},
     artifact_views::{self, Artifact, Asked, Between, Named},
     audit::By,
+    facts::Asker,
     figures::Looked,
 };
 use roadstead_model::{Algorithm, Digest, Reference};
@@ -106,7 +107,7 @@ impl Core {
         if usize::try_from(named.size).is_ok_and(|size| size > configs::MOST_BYTES) {
             return Ok(unread("it is too large to be shown"));
         }
-        let (_, blob) = self.find_blob(&image.place, &named.digest, None).await?;
+        let (_, blob) = self.find_blob(&image.place, &named.digest, Asker::LET_THROUGH).await?;
         let Some(blob) = blob else { return Ok(unread("the repository does not have it")) };
         if usize::try_from(blob.size).map_or(true, |size| size > configs::MOST_BYTES) {
             return Ok(unread("it is too large to be shown"));

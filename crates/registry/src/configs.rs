@@ -174,7 +174,7 @@ fn labels(object: &Map<String, Value>) -> BTreeMap<String, String> {
 impl Core {
     /// All bytes of a blob of which there are few.
     pub(crate) async fn read_whole(&self, blob: &Blob) -> Result<Vec<u8>> {
-        let Download::Bytes(mut body) = self.download(blob, 0..blob.size, false).await? else {
+        let Download::Bytes(mut body) = self.download(blob, 0..blob.size, None).await? else {
             return Err(Error::Internal("an address was given for bytes".to_owned()));
         };
         let mut bytes = Vec::new();

@@ -89,7 +89,8 @@ impl Delete {
                 let artifact = artifact.ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
                 let deletion = self.begin(tx, "artifact", &held).await?;
                 trash::put_artifact(tx, artifact, deletion).await?;
-                let tags = tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by.who, deletion).await?;
+                let tags =
+                    tag::delete_of_artifact(tx, self.repository, (artifact, digest), &self.by.who, deletion).await?;
                 let fewer = i64::try_from(tags.len()).unwrap_or(i64::MAX);
                 let change = Change::of(held.registry, self.repository);
                 usage::add(tx, &Change { living: -1, tags: -fewer, changed: true, ..change }).await?;

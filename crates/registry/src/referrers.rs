@@ -3,11 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use roadstead_db::{
-    artifact,
-    facts::{Asker, View},
-    pull,
-};
+use roadstead_db::{artifact, facts::Asker, pull};
 use roadstead_model::{
     Digest, Place, Reference,
     manifest::{Descriptor, Manifest, OCI_INDEX},
@@ -84,9 +80,7 @@ impl Core {
         let name = format!("{}-{}", subject.algorithm().name(), subject.hex());
         // A tag has 128 characters at most, so sha512 subjects are cut as the specification says.
         let Ok(tag) = name[..name.len().min(128)].parse() else { return Ok(Vec::new()) };
-        // Whoever asks was let through to this repository.
-        let asker = Asker { key: None, view: View::Private };
-        let (_, found) = pull::manifest(self.db(), place, &Reference::Tag(tag), asker).await?;
+        let (_, found) = pull::manifest(self.db(), place, &Reference::Tag(tag), Asker::LET_THROUGH).await?;
         let Some(found) = found.filter(|found| found.media_type == OCI_INDEX) else { return Ok(Vec::new()) };
         let Some(body) = pull::manifest_body(self.db(), found.manifest).await? else { return Ok(Vec::new()) };
         let Ok(index) = serde_json::from_slice::<Index>(&body) else { return Ok(Vec::new()) };

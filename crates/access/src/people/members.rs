@@ -42,7 +42,8 @@ impl People {
                     member::write(tx, rows, person, Given { by_hand: Some(*role), ..had }).await?;
                     let words = |role: Role| json!({"role": role.name()});
                     let by = by.about(rows.project());
-                    record(tx, &by, "member.set", &object, had.by_hand.map(words).as_ref(), Some(&words(*role))).await?;
+                    record(tx, &by, "member.set", &object, had.by_hand.map(words).as_ref(), Some(&words(*role)))
+                        .await?;
                     Ok(had.role().is_none())
                 })
             })

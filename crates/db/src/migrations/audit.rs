@@ -4,7 +4,7 @@ use crate::migrate::Migration;
 
 /// Lines of before belong to no project.
 pub(super) const AUDIT: Migration = Migration::same(
-    4,
+    6,
     r#"
 -- The project that a line is about. It may be gone, and a later one of its name is another one: no key.
 ALTER TABLE audit ADD COLUMN project BIGINT;

@@ -5,7 +5,7 @@ use crate::migrate::Migration;
 /// A trust is an access key without a secret, so that what is read for each request (and what a node of the version before reads) knows
 /// it like any other: whether it lives, and what it may do.
 pub(super) const OIDC: Migration = Migration::same(
-    4,
+    5,
     r#"
 CREATE TABLE trust (
     access_key BIGINT PRIMARY KEY REFERENCES access_key,

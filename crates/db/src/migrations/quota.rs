@@ -4,7 +4,7 @@ use crate::migrate::Migration;
 
 /// What there may be of each.
 pub(super) const QUOTA: Migration = Migration::same(
-    5,
+    7,
     r#"
 -- `max_bytes`: NULL for none.
 ALTER TABLE project ADD COLUMN max_registries BIGINT NOT NULL DEFAULT 100;

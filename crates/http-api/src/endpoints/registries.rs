@@ -94,7 +94,7 @@ pub(super) struct UsageView {
 }
 
 impl RegistryView {
-    fn new(api: &Api, caller: &Caller, registry: Registry) -> Self {
+    pub(super) fn new(api: &Api, caller: &Caller, registry: Registry) -> Self {
         let usage = registry.usage;
         let endpoint = |reach| {
             let found = api.naming().endpoint(reach, caller.origin(), &registry.name, &registry.private_id);

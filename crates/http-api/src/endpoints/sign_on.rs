@@ -72,7 +72,7 @@ pub(super) async fn finish_sign_on(
     headers: HeaderMap,
     Params(back): Params<ComeBack>,
 ) -> Result<Response, Problem> {
-    let by = By { who: String::new(), from: asking.from(), request: Some(asking.request()) };
+    let by = By { who: String::new(), from: asking.from(), request: Some(asking.request()), ..By::default() };
     let ComeBack { state, code, error, iss } = back;
     let returned = Returned { state, code, error, issuer: iss };
     let signed_on = sign_on(&api)?.finish(api.sessions(), returned, asking.sign_on(&headers), &by).await?;

@@ -152,7 +152,7 @@ pub(super) async fn restore_registry(
     let name = named("registry", &registry)?;
     api.core().restore_registry(allowed.registry()?, &name, &allowed.by).await?;
     let found = api.core().registry(&name).await?;
-    Ok(Versioned(found.epoch, found.into()))
+    Ok(Versioned(found.epoch, RegistryView::new(&api, &caller, found)))
 }
 
 /// The row of an entry.

@@ -22,6 +22,7 @@ on_both_engines!(
     private_tokens_are_of_no_use_outside,
     private_host_names_lead_to_one_registry,
     private_endpoint_is_turned_off_and_on_at_once,
+    private_registry_is_managed_from_outside_too,
 );
 
 /// What is hidden, and what is not there: names of one length, so that no length tells them apart.
@@ -349,4 +350,19 @@ fn private_redirects_lead_to_the_private_store() {
         outside_only.client().get(&target).expect(307);
         at(inside(&outside_only), &outside_only.client()).get(&target).expect(200).expect_body(&bytes);
     });
+}
+
+/// What is closed is the way of images: who has rights on the registry sees by the management API what lies in it, and changes it.
+fn private_registry_is_managed_from_outside_too(storage: &Storage) {
+    let server = Server::start(with_private(storage.setup()));
+    let (image, _) = hidden(&server);
+    let root = server.client();
+    let app = format!("/registries/{HIDDEN}/repositories/app");
+    send(&root, "GET", &app, &Value::Null).expect(200);
+    let shown =
+        send(&root, "GET", &format!("{app}/artifacts/{}", image.manifest.digest()), &Value::Null).expect(200).json();
+    assert_eq!((&shown["tags"], &shown["config"]["unread"]), (&json!(["v1"]), &Value::Null), "{shown}");
+    let tag = json!({"digest": image.manifest.digest()});
+    send(&root, "PUT", &format!("{app}/tags/v2"), &tag).expect(201);
+    send(&root, "DELETE", &format!("{app}/tags/v2"), &Value::Null).expect(204);
 }
