@@ -18,6 +18,7 @@ mod buckets;
 mod catalog;
 mod client;
 mod client_commands;
+mod client_images;
 mod commands;
 mod concurrency;
 mod datasets;
