@@ -44,10 +44,10 @@ pub use typed::{Deletion, Paging};
 #[derive(Clone, Debug, Default, Args)]
 pub struct Flags {
     /// The service of this context, instead of the current one; for `login`: what the context is called
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Options of all commands")]
     pub context: Option<String>,
     /// How results are shown
-    #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Options of all commands")]
     pub output: Format,
 }
 

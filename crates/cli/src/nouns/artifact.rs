@@ -66,7 +66,7 @@ fn count(list: &Value) -> String {
 pub enum Command {
     /// List the artifacts of an image, the newest first
     List {
-        /// REGISTRY/REPOSITORY
+        /// Registry and name of the image, such as team/app
         #[arg(value_name = "IMAGE")]
         image: String,
         /// Only those whose digest begins so
@@ -84,13 +84,13 @@ pub enum Command {
     },
     /// Show one artifact; `-o json` shows layers, configuration and history
     Show {
-        /// REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@DIGEST
+        /// Image and tag or digest, such as team/app:1.4 or team/app@sha256:...
         #[arg(value_name = "ARTIFACT")]
         artifact: String,
     },
     /// List what refers to an artifact: signatures, SBOMs
     Referrers {
-        /// REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@DIGEST
+        /// Image and tag or digest, such as team/app:1.4 or team/app@sha256:...
         #[arg(value_name = "ARTIFACT")]
         artifact: String,
         /// How many
@@ -99,7 +99,7 @@ pub enum Command {
     },
     /// Put an artifact into the trash, with its tags and what it alone holds
     Delete {
-        /// REGISTRY/REPOSITORY@DIGEST
+        /// Image and digest, such as team/app@sha256:...
         #[arg(value_name = "ARTIFACT")]
         artifact: String,
         /// How it is confirmed

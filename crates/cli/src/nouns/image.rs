@@ -53,13 +53,13 @@ pub enum Command {
     },
     /// Show one image
     Show {
-        /// REGISTRY/REPOSITORY
+        /// Registry and name of the image, such as team/app
         #[arg(value_name = "IMAGE")]
         image: String,
     },
     /// Change an image; what is not said stays as it is
     Change {
-        /// REGISTRY/REPOSITORY
+        /// Registry and name of the image, such as team/app
         #[arg(value_name = "IMAGE")]
         image: String,
         /// A few words about it
@@ -74,7 +74,7 @@ pub enum Command {
     },
     /// Put an image with all its artifacts and tags into the trash
     Delete {
-        /// REGISTRY/REPOSITORY
+        /// Registry and name of the image, such as team/app
         #[arg(value_name = "IMAGE")]
         image: String,
         /// How it is confirmed

@@ -39,13 +39,13 @@ pub enum Command {
     },
     /// Show one robot
     Show {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         name: String,
     },
     /// Make a robot
     Create {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         name: String,
         /// A few words about it
@@ -54,7 +54,7 @@ pub enum Command {
     },
     /// Change a robot; what is not said stays as it is
     Change {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         name: String,
         /// A few words about it
@@ -66,7 +66,7 @@ pub enum Command {
     },
     /// Delete a robot with its keys and trusts, for good
     Delete {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         name: String,
         /// How it is confirmed

@@ -15,7 +15,7 @@ use crate::{
 pub enum Command {
     /// List the keys of a robot
     List {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         robot: String,
         /// How many
@@ -24,7 +24,7 @@ pub enum Command {
     },
     /// Make a key for a robot; its secret is shown only this once
     Create {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         robot: String,
         /// What it may do, can be given several times: `pull`, `pull,push:REGISTRY`, `pull:REGISTRY/web/**`, `pull:*/base/*`
@@ -40,7 +40,7 @@ pub enum Command {
     /// Revoke a key of a robot: gone with its next request, for good
     #[command(visible_alias = "revoke")]
     Delete {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         robot: String,
         /// Id of the key

@@ -29,7 +29,7 @@ const COLUMNS: &[Column] = &[
 pub enum Command {
     /// List whose tokens a robot trusts
     List {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         robot: String,
         /// How many
@@ -38,7 +38,7 @@ pub enum Command {
     },
     /// Let whoever has such a token sign in as a robot
     Create {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         robot: String,
         /// Who makes the tokens, `iss`
@@ -62,7 +62,7 @@ pub enum Command {
     },
     /// Trust such tokens no more
     Delete {
-        /// PROJECT/ROBOT
+        /// Project and name of the robot, such as shop/ci
         #[arg(value_name = "PROJECT/ROBOT")]
         robot: String,
         /// Id of the trust

@@ -39,7 +39,7 @@ const HISTORY: &[Column] =
 pub enum Command {
     /// List the tags of an image
     List {
-        /// REGISTRY/REPOSITORY
+        /// Registry and name of the image, such as team/app
         #[arg(value_name = "IMAGE")]
         image: String,
         /// Only those with this in their name
@@ -54,14 +54,14 @@ pub enum Command {
     },
     /// Show one tag
     Show {
-        /// REGISTRY/REPOSITORY:TAG
+        /// Image and tag, such as team/app:1.4
         #[arg(value_name = "TAG")]
         tag: String,
     },
     /// Let a tag point to an artifact; one that is there moves
     #[command(visible_alias = "change")]
     Create {
-        /// REGISTRY/REPOSITORY:TAG
+        /// Image and tag, such as team/app:1.4
         #[arg(value_name = "TAG")]
         tag: String,
         /// Digest of the artifact, or another tag of the same image
@@ -73,7 +73,7 @@ pub enum Command {
     },
     /// Put tags into the trash; their artifacts stay
     Delete {
-        /// REGISTRY/REPOSITORY:TAG
+        /// Image and tag, such as team/app:1.4
         #[arg(value_name = "TAG", required = true)]
         tags: Vec<String>,
         /// How it is confirmed
@@ -82,7 +82,7 @@ pub enum Command {
     },
     /// List where a tag pointed to, the newest first; also of one that is gone
     History {
-        /// REGISTRY/REPOSITORY:TAG
+        /// Image and tag, such as team/app:1.4
         #[arg(value_name = "TAG")]
         tag: String,
         /// How many

@@ -34,16 +34,16 @@ pub(super) struct Arguments {
 #[derive(Debug, Args)]
 pub(super) struct Common {
     /// Read settings from this TOML file (or from the one that ROADSTEAD_CONFIG names)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of all commands")]
     pub(super) config: Option<PathBuf>,
     /// Directory of this node's data (setting `data_dir`)
-    #[arg(long, global = true, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY", help_heading = "Options of all commands")]
     pub(super) data_dir: Option<PathBuf>,
     /// The service of this machine, past its API: with its data directory or configuration, without signing in
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of all commands")]
     pub(super) local: bool,
     /// The service that is signed in at, also where this machine has one of its own
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of all commands")]
     pub(super) remote: bool,
     #[command(flatten)]
     pub(super) client: Flags,

@@ -17,13 +17,6 @@ on_both_engines!(
     client_exports_the_audit_log,
 );
 
-/// Whether this server has an operation.
-fn knows(server: &Server, operation: &str) -> bool {
-    let document = server.client().get("/api/v1/openapi.json").expect(200).json();
-    let mut paths = document["paths"].as_object().unwrap().values();
-    paths.any(|path| path.as_object().unwrap().values().any(|it| it["operationId"] == operation))
-}
-
 fn items(server: &Server, path: &str) -> Value {
     server.client().get(&format!("/api/v1/registries/conf{path}")).expect(200).json()["items"].clone()
 }
@@ -31,9 +24,6 @@ fn items(server: &Server, path: &str) -> Value {
 /// JSON is what the API says; an image is named as it is pulled.
 fn client_shows_images(storage: &Storage) {
     let server = storage.start();
-    if !knows(&server, "list_repositories") {
-        return;
-    }
     let (api, root) = (server.client(), Person::administrator(&server));
     api.push_image("conf/web/app", "v1", &content::image(1));
     api.push_image("conf/web/app", "v2", &content::image(2));
@@ -75,9 +65,6 @@ fn referrers(server: &Server) -> String {
 
 fn client_moves_tags(storage: &Storage) {
     let server = storage.start();
-    if !knows(&server, "put_tag") {
-        return;
-    }
     let (api, root) = (server.client(), Person::administrator(&server));
     api.push_image("conf/web/app", "v1", &content::image(1));
     api.push_image("conf/web/app", "v2", &content::image(2));
@@ -96,9 +83,6 @@ fn client_moves_tags(storage: &Storage) {
 
 fn client_deletes_and_restores(storage: &Storage) {
     let server = storage.start();
-    if !knows(&server, "list_trash") {
-        return;
-    }
     let (api, root) = (server.client(), Person::administrator(&server));
     for tag in ["v1", "v2"] {
         api.push_image("conf/web/app", tag, &content::image(1));
@@ -126,10 +110,9 @@ fn client_deletes_and_restores(storage: &Storage) {
 }
 
 fn client_makes_trusts(storage: &Storage) {
-    let server = storage.start();
-    if !knows(&server, "post_trust") {
-        return;
-    }
+    let mut server = storage.start();
+    server.stop();
+    server.start_with(server.setup().clone().set("ROADSTEAD_CI_ISSUERS", "https://issuer.example.com"));
     let root = Person::administrator(&server);
     root.run("robot create default/ci").ok();
     let line = "robot trust create default/ci --issuer https://issuer.example.com --audience https://registry.example.com \
@@ -147,9 +130,6 @@ fn client_makes_trusts(storage: &Storage) {
 
 fn client_links_identities(storage: &Storage) {
     let server = storage.start();
-    if !knows(&server, "put_identity") {
-        return;
-    }
     let root = Person::administrator(&server);
     root.run("person create ada").ok();
     root.fails("person identity show ada", 5);
@@ -163,9 +143,6 @@ fn client_links_identities(storage: &Storage) {
 
 fn client_exports_the_audit_log(storage: &Storage) {
     let server = storage.start();
-    if !knows(&server, "export_audit") {
-        return;
-    }
     let root = Person::administrator(&server);
     root.run("project create shop").ok();
     root.run("robot create shop/ci").ok();
