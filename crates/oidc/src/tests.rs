@@ -26,7 +26,13 @@ const NOW: i64 = 1_800_000_000;
 
 /// Answers by address, and counts what it was asked.
 #[derive(Clone, Default)]
-struct Web(Arc<Mutex<(HashMap<String, String>, Vec<String>)>>);
+struct Web(Arc<Mutex<Pages>>);
+
+#[derive(Default)]
+struct Pages {
+    bodies: HashMap<String, String>,
+    asked: Vec<String>,
+}
 
 impl Web {
     fn with(self, address: &str, body: &Value) -> Self {
@@ -35,19 +41,20 @@ impl Web {
     }
 
     fn put(&self, address: &str, body: &Value) {
-        self.0.lock().expect("a lock").0.insert(address.to_owned(), body.to_string());
+        self.0.lock().expect("a lock").bodies.insert(address.to_owned(), body.to_string());
     }
 
     fn asked(&self) -> usize {
-        self.0.lock().expect("a lock").1.len()
+        self.0.lock().expect("a lock").asked.len()
     }
 }
 
 impl Fetch for Web {
     fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Answer, OutgoingError>> {
         let mut web = self.0.lock().expect("a lock");
-        web.1.push(request.address.clone());
-        let answer = web.0.get(&request.address).map(|body| Answer { status: 200, body: body.clone().into_bytes() });
+        web.asked.push(request.address.clone());
+        let answer =
+            web.bodies.get(&request.address).map(|body| Answer { status: 200, body: body.clone().into_bytes() });
         async move { answer.ok_or_else(|| OutgoingError::Failed("nobody is there".to_owned())) }.boxed()
     }
 }
@@ -277,7 +284,7 @@ async fn an_issuer_that_is_away_is_asked_again() {
         sign(&own, &claims)
     };
     issuer.verify(&long, NOW).await.expect("a right token");
-    web.0.lock().expect("a lock").0.clear();
+    web.0.lock().expect("a lock").bodies.clear();
     issuer.verify(&long, NOW + day - 1).await.expect("keys of yesterday");
     for _ in 0..5 {
         assert!(matches!(issuer.verify(&long, NOW + day + 29).await, Err(TokenError::Unavailable(_))));
