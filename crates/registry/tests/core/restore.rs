@@ -256,7 +256,7 @@ async fn blobs_that_were_hidden_meanwhile_are_seen_again(scene: Scene) {
     let app = place("main/app");
     let pushed = push_image(&scene.core, &app, &["v1"], &[b"config", b"layer"]).await;
     delete(&scene.core, &app, &pushed).await.unwrap();
-    scene.core.delete_blob(&gate(&scene.core, &app).await, &digest(b"layer")).await.unwrap();
+    scene.core.delete_blob(&gate(&scene.core, &app).await, &digest(b"layer"), &by()).await.unwrap();
     assert!(read_blob(&scene.core, &app, &digest(b"layer")).await.is_none());
     restore(&scene.core, newest(&scene.core).await, Choice::Ask).await.unwrap();
     scene.maintain(30 * DAY).await;
