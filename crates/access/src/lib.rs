@@ -2,7 +2,7 @@
 //!
 //! A request's credentials become a [`Caller`] once, at its start ([`Access::authenticate`]); then every operation asks
 //! [`decide`], with facts read in the same statement as what it is about; which role may what is the table in [`matrix`]. Tokens are made by [`Access::token`]; access keys are
-//! made and revoked by [`Keys`]; jobs of a CI show the tokens of their own service instead ([`jobs`]). No HTTP and no SQL here.
+//! made and revoked by [`Keys`]; jobs of a CI show the tokens of their own service instead, by the robot's [`Trusts`]. No HTTP and no SQL here.
 
 mod authenticate;
 mod caller;

@@ -1,4 +1,4 @@
-//! Sessions: who signed in to the console, with a password or at a provider ([`crate::sign_on`]).
+//! Sessions: who signed in to the console, with a password or at a provider (`sign_on.rs`).
 //!
 //! A session's secret is random, is given once, and is stored as its SHA-256. Each sign-in has a new one, so nobody can be given one from
 //! before (session fixation). Who fails often waits, by name and address.
