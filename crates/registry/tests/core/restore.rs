@@ -24,6 +24,7 @@ on_both_engines!(
     a_tag_comes_back_to_its_artifact,
     a_repository_comes_back_as_it_was,
     a_repository_that_lives_again_takes_the_other_one_in,
+    a_large_repository_is_taken_in_step_by_step,
     a_registry_comes_back,
     what_is_due_can_not_be_restored,
     blobs_that_were_hidden_meanwhile_are_seen_again,
@@ -212,6 +213,32 @@ async fn a_repository_that_lives_again_takes_the_other_one_in(scene: Scene) {
     let image = scene.core.image(app).await.unwrap();
     let history = scene.core.tag_history(&image, &"old".parse().unwrap(), None, 10).await.unwrap();
     assert_eq!(history.iter().map(|it| it.why.as_str()).collect::<Vec<_>>(), ["restore", "push"]);
+}
+
+/// More artifacts, tags and lines of history than one step moves, of which some are there already.
+async fn a_large_repository_is_taken_in_step_by_step(scene: Scene) {
+    let app = place("main/app");
+    push_image(&scene.core, &app, &[], &[b"config", b"layer"]).await;
+    let manifest = |number: usize| image_with(&[b"config", b"layer"], None, json!({ "number": number.to_string() }));
+    for number in 0..250 {
+        let tag = format!("v{number}");
+        put_manifest(&scene.core, &app, &[&tag], &manifest(number)).await.unwrap();
+    }
+    delete_repository(&scene.core, &app).await;
+    let entry = newest(&scene.core).await;
+    push_image(&scene.core, &app, &["again"], &[b"config", b"layer"]).await;
+    for number in 0..120 {
+        put_manifest(&scene.core, &app, &[], &manifest(number)).await.unwrap();
+    }
+    restore(&scene.core, entry, Choice::Ask).await.unwrap();
+    for number in [0, 119, 120, 249] {
+        assert_eq!(leads(&scene.core, &app, &format!("v{number}")).await, Some(digest(&manifest(number))));
+    }
+    figures_are_what_the_rows_say(&scene).await;
+    scene.maintain(2 * DAY).await;
+    let rows = scene.rows().await;
+    assert_eq!((rows["artifact"], rows["tag"], rows["deletion"]), (251, 251, 0));
+    figures_are_what_the_rows_say(&scene).await;
 }
 
 async fn a_registry_comes_back(scene: Scene) {

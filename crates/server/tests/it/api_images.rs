@@ -20,7 +20,7 @@ on_both_engines!(
     api_tags_obey_rights_and_mutability,
 );
 
-const APP: &str = "/registries/main/repositories/team%2Fapp";
+const APP: &str = "/registries/conf/repositories/team%2Fapp";
 
 fn path(rest: &str) -> String {
     format!("/api/v1{APP}{rest}")
@@ -49,13 +49,13 @@ fn api_artifacts_say_what_is_known_of_them(storage: &Storage) {
     let amd = with_config(config.to_string().as_bytes(), types::CONFIG);
     let arm = content::image(2);
     let [amd_digest, arm_digest] =
-        [&amd, &arm].map(|image| root.push_image("main/team/app", &image.manifest.digest(), image));
+        [&amd, &arm].map(|image| root.push_image("conf/team/app", &image.manifest.digest(), image));
     let index = content::index(&[&amd.manifest, &arm.manifest]);
-    root.push_manifest("main/team/app", "v1", &index);
-    root.push_manifest("main/team/app", "latest", &index);
+    root.push_manifest("conf/team/app", "v1", &index);
+    root.push_manifest("conf/team/app", "latest", &index);
     let sbom = content::artifact("application/spdx+json");
     let about = sbom.manifest.about(&index);
-    root.push_image("main/team/app", &about.digest(), &Image { manifest: about.clone(), ..sbom });
+    root.push_image("conf/team/app", &about.digest(), &Image { manifest: about.clone(), ..sbom });
 
     let listed = root.get(&path("/artifacts")).expect(200).json();
     let digests: Vec<&str> =
@@ -116,7 +116,7 @@ fn api_configs_of_any_kind_are_no_fault(storage: &Storage) {
         (chart.as_bytes(), helm, ""),
     ] {
         let image = with_config(config, media_type);
-        let shown = details(&root, &root.push_image("main/team/app", "v1", &image));
+        let shown = details(&root, &root.push_image("conf/team/app", "v1", &image));
         let said = shown["config"]["unread"].as_str().unwrap_or_default();
         assert!(said.contains(unread) && said.is_empty() == unread.is_empty(), "{shown}");
         assert_eq!(shown["config"]["size"], config.len());
@@ -131,17 +131,17 @@ fn api_artifacts_are_deleted_with_what_they_hold(storage: &Storage) {
     let server = storage.start();
     let root = server.client();
     let child = content::image(1);
-    let digest = root.push_image("main/team/app", &child.manifest.digest(), &child);
+    let digest = root.push_image("conf/team/app", &child.manifest.digest(), &child);
     let index = content::index(&[&child.manifest]);
-    root.push_manifest("main/team/app", "v1", &index);
+    root.push_manifest("conf/team/app", "v1", &index);
     send(&root, "DELETE", &format!("{APP}/artifacts/{}", index.digest()), &Value::Null).expect(204);
     for reference in ["v1", &index.digest(), &digest] {
-        root.get(&format!("/v2/main/team/app/manifests/{reference}")).expect(404);
+        root.get(&format!("/v2/conf/team/app/manifests/{reference}")).expect(404);
     }
     assert_eq!(all(&root, &path("/artifacts"), "digest"), [""; 0]);
     send(&root, "DELETE", &format!("{APP}/artifacts/{digest}"), &Value::Null).expect(404);
     let log = root.get("/api/v1/audit?what=artifact.delete").expect(200).json();
-    assert_eq!(log["items"][0]["object"], format!("main/team/app@{}", index.digest()));
+    assert_eq!(log["items"][0]["object"], format!("conf/team/app@{}", index.digest()));
     assert_eq!(
         (&log["items"][0]["who"], &log["items"][0]["before"]["tags"]),
         (&json!("administrator"), &json!(["v1"]))
@@ -151,7 +151,7 @@ fn api_artifacts_are_deleted_with_what_they_hold(storage: &Storage) {
 fn api_tags_are_made_moved_and_deleted(storage: &Storage) {
     let server = storage.start();
     let root = server.client();
-    let [first, second] = [1, 2].map(|layers| root.push_image("main/team/app", "v1", &content::image(layers)));
+    let [first, second] = [1, 2].map(|layers| root.push_image("conf/team/app", "v1", &content::image(layers)));
     let put = |tag: &str, digest: &str| send(&root, "PUT", &format!("{APP}/tags/{tag}"), &json!({"digest": digest}));
     let made = put("stable", &first).expect(201).json();
     assert_eq!((&made["digest"], &made["changed_by"]), (&json!(first), &json!("administrator")));
@@ -161,7 +161,7 @@ fn api_tags_are_made_moved_and_deleted(storage: &Storage) {
     let only_new =
         request("PUT", &format!("{APP}/tags/stable"), &json!({"digest": first})).header("If-None-Match", "*");
     root.send(only_new).expect(412);
-    root.get("/v2/main/team/app/manifests/stable").expect(200).expect_header("Docker-Content-Digest", &second);
+    root.get("/v2/conf/team/app/manifests/stable").expect(200).expect_header("Docker-Content-Digest", &second);
     for (list, expected) in [
         ("/tags", ["stable", "v1"]),
         ("/tags?sort=-name&limit=1", ["v1", "stable"]),
@@ -174,7 +174,7 @@ fn api_tags_are_made_moved_and_deleted(storage: &Storage) {
     send(&root, "DELETE", &format!("{APP}/tags/stable"), &Value::Null).expect(204);
     send(&root, "DELETE", &format!("{APP}/tags/stable"), &Value::Null).expect(404);
     root.get(&path("/tags/stable")).expect(404);
-    root.get(&format!("/v2/main/team/app/manifests/{second}")).expect(200);
+    root.get(&format!("/v2/conf/team/app/manifests/{second}")).expect(200);
     let history = root.get(&path("/tags/stable/history")).expect(200).json();
     let led: Vec<_> =
         { history["items"].as_array().unwrap().iter() }.map(|it| (&it["why"], &it["from"], &it["to"])).collect();
@@ -183,7 +183,7 @@ fn api_tags_are_made_moved_and_deleted(storage: &Storage) {
     assert_eq!(led, [(&json!("delete"), &second, &none), (&create, &first, &second), (&create, &none, &first)]);
     assert_eq!(all(&root, &path("/tags/stable/history?limit=1"), "why"), ["delete", "create", "create"]);
     assert_eq!(root.get(&path("/tags/v1/history?limit=1")).json()["items"][0]["why"], "push");
-    let log = root.get("/api/v1/audit?object=main/team/app:stable").expect(200).json();
+    let log = root.get("/api/v1/audit?object=conf/team/app:stable").expect(200).json();
     let whats: Vec<&str> = log["items"].as_array().unwrap().iter().map(|it| it["what"].as_str().unwrap()).collect();
     assert_eq!(whats, ["tag.delete", "tag.set", "tag.set"]);
     assert_eq!((&log["items"][1]["before"]["digest"], &log["items"][1]["after"]["digest"]), (&first, &second));
@@ -192,10 +192,10 @@ fn api_tags_are_made_moved_and_deleted(storage: &Storage) {
 fn api_tags_obey_rights_and_mutability(storage: &Storage) {
     let server = storage.start();
     let root = server.client();
-    let [first, second] = [1, 2].map(|layers| root.push_image("main/team/app", "v1", &content::image(layers)));
+    let [first, second] = [1, 2].map(|layers| root.push_image("conf/team/app", "v1", &content::image(layers)));
     let (viewer, uploader) = (person(&root, "viewer"), person(&root, "uploader"));
-    role(&root, "registries/main", "viewer", "viewer");
-    role(&root, "registries/main", "uploader", "uploader");
+    role(&root, "registries/conf", "viewer", "viewer");
+    role(&root, "registries/conf", "uploader", "uploader");
     let put = |client: &Client, tag: &str, digest: &str| {
         send(client, "PUT", &format!("{APP}/tags/{tag}"), &json!({"digest": digest})).status
     };

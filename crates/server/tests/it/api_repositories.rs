@@ -18,7 +18,7 @@ on_both_engines!(
     api_repositories_take_no_nonsense,
 );
 
-const REPOSITORIES: &str = "/api/v1/registries/main/repositories";
+const REPOSITORIES: &str = "/api/v1/registries/conf/repositories";
 
 /// The names on all pages of a list.
 #[track_caller]
@@ -53,9 +53,9 @@ fn api_repositories_are_listed_in_every_order(storage: &Storage) {
     let root = server.client();
     assert_eq!(all(&root, REPOSITORIES, "name"), [""; 0]);
     for (name, layers) in [("team/b", 3), ("a", 1), ("team/a", 2)] {
-        root.push_image(&format!("main/{name}"), "v1", &content::image(layers));
+        root.push_image(&format!("conf/{name}"), "v1", &content::image(layers));
     }
-    root.get("/v2/main/a/manifests/v1").expect(200);
+    root.get("/v2/conf/a/manifests/v1").expect(200);
     for (sort, expected) in [
         ("name", ["a", "team/a", "team/b"]),
         ("-name", ["team/b", "team/a", "a"]),
@@ -72,15 +72,15 @@ fn api_repositories_are_listed_in_every_order(storage: &Storage) {
     assert_eq!(all(&root, &format!("{REPOSITORIES}?search=m/b"), "name"), ["team/b"]);
     let viewer = person(&root, "viewer");
     viewer.get(REPOSITORIES).expect(404);
-    role(&root, "registries/main", "viewer", "viewer");
+    role(&root, "registries/conf", "viewer", "viewer");
     assert_eq!(all(&viewer, REPOSITORIES, "name").len(), 3);
 }
 
 fn api_repositories_are_described_and_deleted(storage: &Storage) {
     let server = storage.start();
     let root = server.client();
-    root.push_image("main/team/app", "v1", &content::image(1));
-    let path = "/registries/main/repositories/team%2Fapp";
+    root.push_image("conf/team/app", "v1", &content::image(1));
+    let path = "/registries/conf/repositories/team%2Fapp";
     let shown = root.get(&format!("/api/v1{path}"));
     assert_eq!(shown.expect(200).json()["mutable_tags"], true);
     let tag = shown.header("ETag").to_owned();
@@ -105,15 +105,15 @@ fn api_repositories_are_described_and_deleted(storage: &Storage) {
     // It holds for the next push.
     let other = content::image(1);
     for blob in &other.blobs {
-        root.push_blob("main/team/app", blob);
+        root.push_blob("conf/team/app", blob);
     }
-    root.put_manifest("main/team/app", "v1", &other.manifest).expect(409);
-    root.put_manifest("main/team/app", "v2", &other.manifest).expect(201);
+    root.put_manifest("conf/team/app", "v1", &other.manifest).expect_error(403, "DENIED");
+    root.put_manifest("conf/team/app", "v2", &other.manifest).expect(201);
     send(&root, "DELETE", path, &Value::Null).expect(204);
     root.get(&format!("/api/v1{path}")).expect(404);
-    root.get("/v2/main/team/app/manifests/v2").expect(404);
+    root.get("/v2/conf/team/app/manifests/v2").expect(404);
     assert_eq!(all(&root, REPOSITORIES, "name"), [""; 0]);
-    let log = root.get("/api/v1/audit?object=main/team/app").expect(200).json();
+    let log = root.get("/api/v1/audit?object=conf/team/app").expect(200).json();
     let whats: Vec<&str> = log["items"].as_array().unwrap().iter().map(|it| it["what"].as_str().unwrap()).collect();
     assert_eq!(whats, ["repository.delete", "repository.change", "repository.change"]);
     assert_eq!(log["items"][2]["before"]["mutable_tags"], true);
@@ -157,21 +157,21 @@ fn api_pulls_are_counted(storage: &Storage) {
     let mut server = storage.start();
     let root = server.client();
     let image = content::image(1);
-    let digest = root.push_image("main/app", "v1", &image);
+    let digest = root.push_image("conf/app", "v1", &image);
     let index = content::index(&[&image.manifest]);
-    root.push_manifest("main/app", "multi", &index);
+    root.push_manifest("conf/app", "multi", &index);
     // As a client pulls an index: what is asked with HEAD is no pull.
-    root.head("/v2/main/app/manifests/multi").expect(200);
-    root.get("/v2/main/app/manifests/multi").expect(200);
-    root.get(&format!("/v2/main/app/manifests/{digest}")).expect(200);
-    root.get("/v2/main/app/manifests/absent").expect(404);
+    root.head("/v2/conf/app/manifests/multi").expect(200);
+    root.get("/v2/conf/app/manifests/multi").expect(200);
+    root.get(&format!("/v2/conf/app/manifests/{digest}")).expect(200);
+    root.get("/v2/conf/app/manifests/absent").expect(404);
     let path = format!("{REPOSITORIES}/app");
     until(&json!(2), || root.get(&path).json()["pulls"].clone());
     let artifact = root.get(&format!("{path}/artifacts/{digest}")).expect(200).json();
     assert_eq!(artifact["pulls"], 1);
     assert!(artifact["pulled"].is_string(), "{artifact}");
     // The last seconds before an ordered end are written.
-    root.get("/v2/main/app/manifests/v1").expect(200);
+    root.get("/v2/conf/app/manifests/v1").expect(200);
     assert_eq!(server.stop(), 0);
     server.start_again();
     let root = server.client();
@@ -181,7 +181,7 @@ fn api_pulls_are_counted(storage: &Storage) {
 fn api_repositories_take_no_nonsense(storage: &Storage) {
     let server = storage.start();
     let root = server.client();
-    root.push_image("main/app", "v1", &content::image(1));
+    root.push_image("conf/app", "v1", &content::image(1));
     for wrong in ["sort=age", "search=%00", "after=!", "limit=0", "sort=pulls&after=bmFtZTowOmE", "x=1"] {
         root.get(&format!("{REPOSITORIES}?{wrong}")).expect(400);
     }
@@ -202,7 +202,7 @@ fn api_repositories_take_no_nonsense(storage: &Storage) {
     for path in ["artifacts/x", "artifacts/sha256:0", "tags/-", "tags/%00"] {
         root.get(&format!("{REPOSITORIES}/app/{path}")).expect(400);
     }
-    send(&root, "PUT", "/registries/main/repositories/app/tags/v2", &json!({"digest": "x"})).expect(400);
-    send(&root, "POST", "/registries/main/trash/x/restore", &json!({})).expect(404);
-    send(&root, "POST", "/registries/main/trash/1/restore", &json!({"tags": "both"})).expect(400);
+    send(&root, "PUT", "/registries/conf/repositories/app/tags/v2", &json!({"digest": "x"})).expect(400);
+    send(&root, "POST", "/registries/conf/trash/x/restore", &json!({})).expect(404);
+    send(&root, "POST", "/registries/conf/trash/1/restore", &json!({"tags": "both"})).expect(400);
 }
