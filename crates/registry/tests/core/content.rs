@@ -133,8 +133,7 @@ pub(crate) async fn delete(core: &Core, place: &Place, digest: &Digest) -> Resul
 pub(crate) async fn read_blob(core: &Core, place: &Place, digest: &Digest) -> Option<Vec<u8>> {
     let (_, blob) = core.find_blob(place, digest, None).await.expect("the database answers");
     let blob = blob?;
-    let Download::Bytes(mut body) = core.download(&blob, 0..blob.size, None).await.expect("the object is there")
-    else {
+    let Download::Bytes(mut body) = core.download(&blob, 0..blob.size, None).await.expect("the object is there") else {
         panic!("no redirect was asked for")
     };
     let mut read = Vec::new();
