@@ -4,6 +4,7 @@ mod attacks;
 mod grants;
 mod keys;
 mod people;
+mod refusals;
 mod roles;
 mod sessions;
 mod signing;
