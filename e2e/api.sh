@@ -23,6 +23,10 @@ put projects/shop '{}'
 put registries/shop-images '{"project":"shop"}'
 put people/ada '{}'
 put projects/shop/robots/ci '{}'
+check "crane auth login" crane auth login "$node_host" -u "$KEY_ID" -p "$KEY_SECRET"
+printf 'a layer' >"$work/layer"
+check "an image" crane append --insecure --new_layer "$work/layer" --new_tag "$node_host/shop-images/web/app:1"
+digest=$(crane digest --insecure "$node_host/shop-images/web/app:1")
 
 # Not faster than one key may ask.
 cat >"$work/schemathesis.toml" <<CONFIG
@@ -33,6 +37,10 @@ continue-on-failure = true
 "path.registry" = "shop-images"
 "path.person" = "ada"
 "path.robot" = "ci"
+"path.bucket" = "default"
+"path.repository" = "web/app"
+"path.digest" = "$digest"
+"path.tag" = "1"
 [phases.stateful]
 enabled = false
 CONFIG

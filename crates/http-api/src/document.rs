@@ -33,6 +33,7 @@ pub(crate) const PROBLEM: &str = "Problem";
     (name = "Members", description = "Who has which role in a project, or on one registry."),
     (name = "Robots", description = "What programs sign in as, their keys, and the jobs of a CI that they trust."),
     (name = "People", description = "Who may sign in."),
+    (name = "Buckets", description = "Where the bytes of layers lie."),
     (name = "Quotas", description = "How much projects and registries may hold, and do."),
     (name = "Audit", description = "Who changed what."),
     (name = "Documentation", description = "What this API can do."),

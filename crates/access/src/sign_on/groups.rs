@@ -81,7 +81,8 @@ async fn change(
     let words = |role: Role| json!({"role": role.name(), "by": "groups"}).to_string();
     let (before, after) = (had.by_groups.map(words), role.map(words));
     let what = if role.is_some() { "member.set" } else { "member.remove" };
-    Ok(audit::record(tx, by, what, &object, before.as_deref(), after.as_deref()).await?)
+    let by = by.about(place.project());
+    Ok(audit::record(tx, &by, what, &object, before.as_deref(), after.as_deref()).await?)
 }
 
 /// Gives a person, who is locked, the right of a system administrator, or takes it away if a group gave it.

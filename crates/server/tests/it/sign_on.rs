@@ -257,7 +257,7 @@ fn sign_on_brings_groups_up_to_date(storage: &Storage) {
     send(&root, "PATCH", "/people/ada", &json!({"administrator": true})).expect(200);
     enter(json!([]));
     assert!(leads(), "given by hand");
-    let lines = root.get("/api/v1/audit?who=ada&what=member").expect(200).json();
+    let lines = root.get("/api/v1/projects/shop/audit?who=ada&what=member").expect(200).json();
     assert!(lines["items"].as_array().unwrap().len() >= 5, "{lines}");
 }
 
