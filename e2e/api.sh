@@ -25,8 +25,8 @@ put people/ada '{}'
 put projects/shop/robots/ci '{}'
 check "crane auth login" crane auth login "$node_host" -u "$KEY_ID" -p "$KEY_SECRET"
 printf 'a layer' >"$work/layer"
-check "an image" crane append --insecure --new_layer "$work/layer" --new_tag "$node_host/shop-images/web/app:1"
-digest=$(crane digest --insecure "$node_host/shop-images/web/app:1")
+check "an image" crane append --insecure --new_layer "$work/layer" --new_tag "$node_host/shop-images/app:1"
+digest=$(crane digest --insecure "$node_host/shop-images/app:1")
 
 # Not faster than one key may ask.
 cat >"$work/schemathesis.toml" <<CONFIG
@@ -38,7 +38,7 @@ continue-on-failure = true
 "path.person" = "ada"
 "path.robot" = "ci"
 "path.bucket" = "default"
-"path.repository" = "web/app"
+"path.repository" = "app"
 "path.digest" = "$digest"
 "path.tag" = "1"
 [phases.stateful]

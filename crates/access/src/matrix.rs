@@ -26,7 +26,7 @@ pub enum Right {
     Deliveries,
     /// Scans: start, stop, settings, allow lists, pull prevention; keys of trust and their policy.
     Scans,
-    /// Collect garbage by hand.
+    /// Collect garbage by hand; end what lies in the trash before its time.
     Collect,
     /// Members and robots of the project.
     Members,

@@ -122,7 +122,7 @@ pub fn all() -> Endpoints {
 /// The name in a path.
 ///
 /// # Errors
-/// 422 in the words of its kind.
+/// 400 in the words of its kind.
 fn named<T: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: NameError| Problem::field(field, error.to_string()))
 }

@@ -26,7 +26,7 @@ pub(super) struct AuditView {
     /// When it was.
     #[schema(inline)]
     at: Time,
-    /// Who did it: a person's name, `PROJECT/ROBOT`, or `operator` for who runs commands on the machine.
+    /// Who did it: a person's name, `PROJECT/ROBOT`, `operator` for who runs commands on the machine, or `anyone` where `access.open` is set.
     who: String,
     /// The address that it came from; empty for commands.
     from: String,
@@ -106,7 +106,7 @@ impl AuditFilter {
 ///
 /// With filters a page may hold fewer entries than `limit`, even none, while there is a `next`: go on until it is missing.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "Audit", params(AuditFilter, Paging),
-    responses((status = 200, description = "Changes and refused sign-ins, the newest first.", body = Page<AuditView>)))]
+    responses((status = 200, description = "Changes, refused sign-ins and refused access keys, the newest first.", body = Page<AuditView>)))]
 pub(super) async fn list_audit(
     State(api): State<Api>,
     caller: Caller,

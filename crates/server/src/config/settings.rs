@@ -341,7 +341,7 @@ settings! {
         event_days: u64 = "30", number(0..=YEARS_10),
             "Days that events (pushes, deletions) are kept for whoever is to be told of them.";
         audit_days: u64 = "365", number(1..=YEARS_10),
-            "Days that the audit log goes back: who changed what, and refused sign-ins.";
+            "Days that the audit log goes back: who changed what, and refused sign-ins and access keys.";
     }
     gc Gc "Reclaiming bytes that nothing holds." {
         grace_seconds: u64 = "86400", number(1..=31_536_000),

@@ -9,6 +9,7 @@
 mod api;
 mod api_buckets;
 mod api_images;
+mod api_input;
 mod api_repositories;
 mod api_trash;
 mod audit;

@@ -10,9 +10,12 @@ use roadstead_testkit::{
     server::{KEY_ID, KEY_SECRET},
     token::{Challenge, basic},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::scene::{BINARY, with_cluster};
+use crate::{
+    management::{person, robot, role, send},
+    scene::{BINARY, with_cluster},
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -303,5 +306,59 @@ fn c5_streamed_where_redirects_are_off() {
         answer.expect_header("Content-Type", "application/octet-stream").expect_header("Accept-Ranges", "bytes");
         assert!(answer.body == bytes);
         redirecting.client().get(&target).expect(307);
+    });
+}
+
+/// Invariant 10: what is changed by the management API on one node holds on the other with the next request, also for tokens that are out.
+#[test]
+fn rights_and_settings_changed_on_one_hold_on_the_other() {
+    on_two_nodes(|one, two, _| {
+        send(one, "PUT", "/projects/team", &json!({})).expect(201);
+        send(one, "PUT", "/registries/team-one", &json!({"project": "team"})).expect(201);
+        one.push_image("team-one/app", "v1", &content::image(1));
+        let manifest = "/v2/team-one/app/manifests/v1";
+        let ada = two.logged_in(person(one, "ada").login);
+        let Login::Basic(id, secret) = ada.login.clone() else { unreachable!("a key") };
+        let clients = [ada.logged_in(Login::Token(id, secret)), ada];
+        let all = |status: u16| clients.iter().for_each(|client| drop(client.get(manifest).expect(status)));
+        clients[1].get(manifest).expect(403);
+        role(one, "projects/team", "ada", "viewer");
+        all(200);
+        send(one, "DELETE", "/projects/team/members/ada", &Value::Null).expect(204);
+        all(403);
+        role(one, "registries/team-one", "ada", "viewer");
+        all(200);
+        send(one, "PATCH", "/people/ada", &json!({"disabled": true})).expect(200);
+        all(401);
+        send(one, "PATCH", "/people/ada", &json!({"disabled": false})).expect(200);
+        all(200);
+
+        let program = robot(one, "team", "ci", &json!([{"actions": ["pull"]}]));
+        let program = two.logged_in(program.login);
+        program.get(manifest).expect(200);
+        send(one, "PATCH", "/projects/team/robots/ci", &json!({"disabled": true})).expect(200);
+        program.get(manifest).expect(401);
+
+        let anyone = two.logged_in(Login::AnonymousToken);
+        for (setting, status) in [
+            (json!({"public_pull": true}), 200),
+            (json!({"public_endpoint": false}), 401),
+            (json!({"public_endpoint": true}), 200),
+            (json!({"public_pull": false}), 401),
+        ] {
+            send(one, "PATCH", "/registries/team-one", &setting).expect(200);
+            assert_eq!(anyone.get(manifest).status, status, "{setting}");
+        }
+
+        // Tags that can't be moved any more, and a quota that is full.
+        send(one, "PATCH", "/registries/team-one/repositories/app", &json!({"mutable_tags": false})).expect(200);
+        let other = content::image(2);
+        other.blobs.iter().for_each(|blob| drop(two.push_blob("team-one/app", blob)));
+        two.put_manifest("team-one/app", "v1", &other.manifest).expect_error(403, "DENIED");
+        send(one, "PUT", "/registries/team-one/quotas", &json!({"repositories": 1, "bytes": 1})).expect(200);
+        two.post("/v2/team-one/app/blobs/uploads/").expect_error(413, "DENIED");
+        send(one, "DELETE", "/registries/team-one", &Value::Null).expect(204);
+        all(403);
+        assert_eq!(two.get(manifest).status, 404);
     });
 }
