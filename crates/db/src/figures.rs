@@ -197,9 +197,11 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, repository: i64, name: &str) -> Resu
     .map(drop)
 }
 
-/// Puts it on the list of its registry, or takes it off.
+/// Puts it on the list of its registry, or takes it off. One that a program of before step 4 made has no figures yet: they begin here.
 pub(crate) async fn set_listed(tx: &mut Tx<'_>, repository: i64, registry: Option<i64>) -> Result<(), DbError> {
-    const SET: &str = "UPDATE repository_figures SET listed_in = $2 WHERE repository = $1";
+    const SET: &str = "INSERT INTO repository_figures (repository, listed_in, name, changed, pulls, artifacts, tags, bytes, image_bytes)
+         SELECT id, CAST($2 AS BIGINT), name, created, 0, 0, 0, 0, 0 FROM repository WHERE id = $1
+         ON CONFLICT (repository) DO UPDATE SET listed_in = excluded.listed_in";
     tx.execute(SET, params![repository, registry]).await.map(drop)
 }
 

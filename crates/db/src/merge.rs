@@ -46,21 +46,32 @@ pub async fn in_the_way(tx: &mut Tx<'_>, merge: &Merge<'_>, limit: i64) -> Resul
     .await
 }
 
-/// Before the first step: the time of the deletion is not over while it is restored.
+/// Before the first step: what was deleted inside comes back to where its artifacts are. Those deletions are locked with this one.
 pub async fn begin(tx: &mut Tx<'_>, merge: &Merge<'_>) -> Result<(), DbError> {
+    const INSIDE: &str = "UPDATE deletion SET repository = $3 WHERE registry = $1 AND repository = $2 AND id <> $4";
+    tx.execute(INSIDE, params![merge.registry, merge.from, merge.back.repository, merge.deletion.id]).await.map(drop)
+}
+
+/// In each step: the time of the deletion is not over while it is restored.
+async fn extend(tx: &mut Tx<'_>, merge: &Merge<'_>) -> Result<(), DbError> {
     const HOUR: i64 = 3_600_000_000;
     tx.execute(
         "UPDATE deletion SET until = {now} + $2 WHERE id = $1 AND until < {now} + $2",
         params![merge.deletion.id, HOUR],
     )
-    .await?;
-    // Those of the deletions inside come back to where their artifacts are.
-    const INSIDE: &str = "UPDATE deletion SET repository = $3 WHERE registry = $1 AND repository = $2 AND id <> $4";
-    tx.execute(INSIDE, params![merge.registry, merge.from, merge.back.repository, merge.deletion.id]).await.map(drop)
+    .await
+    .map(drop)
+}
+
+/// Whether all of a deletion has come to the repository that lives, and the rest is on its way to be purged. One that is gone says nothing.
+pub async fn is_done(tx: &mut Tx<'_>, deletion: i64) -> Result<bool, DbError> {
+    const DONE: &str = "SELECT 1 FROM deletion WHERE id = $1 AND until = 0";
+    Ok(tx.query_opt(DONE, params![deletion], |_| Ok(())).await?.is_some())
 }
 
 /// One bounded step.
 pub async fn step(tx: &mut Tx<'_>, merge: &Merge<'_>, limit: i64) -> Result<Merged, DbError> {
+    extend(tx, merge).await?;
     let artifacts = tx
         .query(
             "SELECT a.id, a.deletion IS NULL, a.size FROM artifact a WHERE a.repository = $1 AND NOT (a.deletion IS NULL AND EXISTS (
@@ -71,12 +82,15 @@ pub async fn step(tx: &mut Tx<'_>, merge: &Merge<'_>, limit: i64) -> Result<Merg
         )
         .await?;
     if !artifacts.is_empty() {
-        let mut tags = Vec::new();
+        let (mut tags, mut moved) = (Vec::new(), Moved::default());
         for (artifact, living, size) in artifacts {
-            tags.extend(move_artifact(tx, merge, artifact, living, size).await?);
+            moved.living += i64::from(living);
+            let (bytes, its_tags) = move_artifact(tx, merge, artifact, size).await?;
+            moved.bytes = moved.bytes.saturating_add(bytes);
+            tags.extend(its_tags);
         }
         tags.sort();
-        return Ok(Merged::More(put_back(tx, merge, &tags).await?));
+        return Ok(Merged::More(put_back(tx, merge, &tags, Some(moved)).await?));
     }
     let tags = tx
         .query(
@@ -90,7 +104,7 @@ pub async fn step(tx: &mut Tx<'_>, merge: &Merge<'_>, limit: i64) -> Result<Merg
         for (name, _) in &tags {
             tx.execute("DELETE FROM tag WHERE repository = $1 AND name = $2", params![merge.from, name]).await?;
         }
-        return Ok(Merged::More(put_back(tx, merge, &tags).await?));
+        return Ok(Merged::More(put_back(tx, merge, &tags, None).await?));
     }
     let moved = tx
         .execute(
@@ -105,26 +119,52 @@ pub async fn step(tx: &mut Tx<'_>, merge: &Merge<'_>, limit: i64) -> Result<Merg
     Ok(Merged::Done(Tags::default()))
 }
 
-/// Puts tags that were taken from the one repository into the other, and counts both.
-async fn put_back(tx: &mut Tx<'_>, merge: &Merge<'_>, tags: &[(String, Digest)]) -> Result<Tags, DbError> {
+/// Artifacts that a step has moved.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    /// How many of them live.
+    living: i64,
+    /// Their bytes, blobs counted for each.
+    bytes: i64,
+}
+
+/// Puts tags that were taken from the one repository into the other, and counts both with what else was moved: rows of figures are the last
+/// that are locked, by their numbers.
+async fn put_back(
+    tx: &mut Tx<'_>,
+    merge: &Merge<'_>,
+    tags: &[(String, Digest)],
+    moved: Option<Moved>,
+) -> Result<Tags, DbError> {
     // Whoever was asked has answered before the first step; a tag that was pushed since stays.
     let choice = if merge.back.choice == Choice::Ask { Choice::Keep } else { merge.back.choice };
     let told = put_back_tags(tx, &Back { choice, ..merge.back }, tags).await?;
     let taken = i64::try_from(tags.len()).unwrap_or(i64::MAX);
-    usage::add(tx, &Change { tags: -taken, ..Change::of(merge.registry, merge.from) }).await?;
-    let change = Change::of(merge.registry, merge.back.repository);
-    usage::add(tx, &Change { tags: told.made, changed: true, ..change }).await?;
+    let Moved { living, bytes } = moved.unwrap_or_default();
+    let (from, to) = (Change::of(merge.registry, merge.from), Change::of(merge.registry, merge.back.repository));
+    let mut from = Change { tags: -taken, living: -living, image_bytes: -bytes, ..from };
+    let mut to = Change { tags: told.made, living, image_bytes: bytes, changed: true, ..to };
+    const ANY: &str = "SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1";
+    const NOT_LISTED: &str = "SELECT 1 FROM repository_figures WHERE repository = $1 AND listed_in IS NULL";
+    if moved.is_some() {
+        to.repositories = i64::from(tx.query_opt(NOT_LISTED, params![to.repository], |_| Ok(())).await?.is_some());
+        from.repositories = -i64::from(tx.query_opt(ANY, params![from.repository], |_| Ok(())).await?.is_none());
+    }
+    let mut changes = [from, to];
+    changes.sort_by_key(|change| change.repository);
+    for change in &changes {
+        usage::add(tx, change).await?;
+    }
     Ok(told)
 }
 
-/// Moves an artifact with what it holds; its tags, which are taken away.
+/// Moves an artifact with what it holds; its bytes, and its tags, which are taken away.
 async fn move_artifact(
     tx: &mut Tx<'_>,
     merge: &Merge<'_>,
     artifact: i64,
-    living: bool,
     size: i64,
-) -> Result<Vec<(String, Digest)>, DbError> {
+) -> Result<(i64, Vec<(String, Digest)>), DbError> {
     let (from, to) = (merge.from, merge.back.repository);
     let blobs = tx
         .query("SELECT blob FROM artifact_blob WHERE artifact = $1 ORDER BY blob", params![artifact], |row| {
@@ -147,19 +187,6 @@ async fn move_artifact(
         }
         moved?;
     }
-    let living = i64::from(living);
-    for (repository, sign) in [(from, -1), (to, 1)] {
-        let change = Change::of(merge.registry, repository);
-        usage::add(tx, &Change { living: living * sign, image_bytes: bytes * sign, ..change }).await?;
-    }
-    const FIRST: &str = "SELECT 1 FROM repository_figures WHERE repository = $1 AND listed_in IS NULL";
-    if tx.query_opt(FIRST, params![to], |_| Ok(())).await?.is_some() {
-        usage::add(tx, &Change { repositories: 1, ..Change::of(merge.registry, to) }).await?;
-    }
-    const LAST: &str = "SELECT 1 FROM artifact WHERE repository = $1 LIMIT 1";
-    if tx.query_opt(LAST, params![from], |_| Ok(())).await?.is_none() {
-        usage::add(tx, &Change { repositories: -1, ..Change::of(merge.registry, from) }).await?;
-    }
     let tags = tx
         .query(
             "SELECT t.name, m.digest FROM tag t JOIN artifact a ON a.id = t.artifact JOIN manifest m ON m.id = a.manifest
@@ -169,13 +196,21 @@ async fn move_artifact(
         )
         .await?;
     tx.execute("DELETE FROM tag WHERE artifact = $1 AND repository = $2", params![artifact, from]).await?;
-    Ok(tags)
+    Ok((bytes, tags))
 }
 
 /// Its pulls count for the other one; what is left of it is purged at once.
 async fn finish(tx: &mut Tx<'_>, merge: &Merge<'_>) -> Result<(), DbError> {
     let (from, to) = (merge.from, merge.back.repository);
-    tx.execute("UPDATE pull_day SET repository = $2 WHERE repository = $1", params![from, to]).await?;
+    // Those that were counted for artifacts that were here already are added to.
+    tx.execute(
+        "INSERT INTO pull_day (repository, day, artifact, pulls)
+         SELECT CAST($2 AS BIGINT), day, artifact, pulls FROM pull_day WHERE repository = $1 ORDER BY artifact, day {for_update}
+         ON CONFLICT (repository, day, artifact) DO UPDATE SET pulls = pull_day.pulls + excluded.pulls",
+        params![from, to],
+    )
+    .await?;
+    tx.execute("DELETE FROM pull_day WHERE repository = $1", params![from]).await?;
     let pulls = tx
         .query_opt(
             "SELECT f.pulls + COALESCE((SELECT CAST(SUM(c.pulls) AS BIGINT) FROM usage_change c WHERE c.repository = f.repository), 0)
@@ -186,5 +221,6 @@ async fn finish(tx: &mut Tx<'_>, merge: &Merge<'_>) -> Result<(), DbError> {
         .await?;
     let pulls = pulls.unwrap_or(0);
     usage::add(tx, &Change { pulls, changed: true, ..Change::of(merge.registry, to) }).await?;
-    tx.execute("UPDATE deletion SET until = {now} WHERE id = $1", params![merge.deletion.id]).await.map(drop)
+    // Not now, as when somebody ends it: see `is_done`.
+    tx.execute("UPDATE deletion SET until = 0 WHERE id = $1", params![merge.deletion.id]).await.map(drop)
 }

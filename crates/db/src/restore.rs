@@ -72,7 +72,18 @@ pub async fn lock(tx: &mut Tx<'_>, registry: i64, deletion: i64) -> Result<Optio
     .await
 }
 
-/// Ends the time of a deletion that is locked, and of those that lie in a repository that goes with it.
+/// As [`lock`], with those that lie in a repository that goes with it, in the order of their rows: before anything that a purge of them waits for.
+pub async fn lock_with_inside(tx: &mut Tx<'_>, registry: i64, deletion: i64) -> Result<Option<Locked>, DbError> {
+    const OF: &str = "SELECT repository FROM deletion WHERE id = $1 AND registry = $2 AND kind = 'repository'";
+    let of = tx.query_opt(OF, params![deletion, registry], |row| row.get::<Option<i64>>(0)).await?;
+    if let Some(repository) = of.flatten() {
+        const ALL: &str = "SELECT id FROM deletion WHERE registry = $1 AND repository = $2 ORDER BY id {for_update}";
+        tx.query(ALL, params![registry, repository], |_| Ok(())).await?;
+    }
+    lock(tx, registry, deletion).await
+}
+
+/// Ends the time of a deletion that is locked with what is inside ([`lock_with_inside`]), and of those that lie in a repository that goes with it.
 pub async fn end(tx: &mut Tx<'_>, registry: i64, locked: &Locked) -> Result<(), DbError> {
     tx.execute("UPDATE deletion SET until = {now} WHERE id = $1", params![locked.id]).await?;
     if locked.kind == "repository" {
@@ -85,6 +96,8 @@ pub async fn end(tx: &mut Tx<'_>, registry: i64, locked: &Locked) -> Result<(), 
 
 /// Ends the time of all that lies in the trash of a registry, and of the registry itself when it lies there; how many.
 pub async fn end_all(tx: &mut Tx<'_>, registry: i64) -> Result<u64, DbError> {
+    const ALL: &str = "SELECT id FROM deletion WHERE registry = $1 AND until > {now} ORDER BY id {for_update}";
+    tx.query(ALL, params![registry], |_| Ok(())).await?;
     tx.execute("UPDATE deletion SET until = {now} WHERE registry = $1 AND until > {now}", params![registry]).await
 }
 

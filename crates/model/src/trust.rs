@@ -27,14 +27,36 @@ const OWNERS: [(&str, Owned); 9] = [
     ("namespace_id", Owned::Whole),
 ];
 
+/// Beginnings of subjects that say whose a job is, with how much of the part behind them must be fixed. Everybody chooses which claims the
+/// subjects of a GitHub repository begin with, and some say what everybody has: `ref:`, `environment:`, `job_workflow_ref:`.
+const SUBJECTS: [(&str, Owned); 15] = [
+    ("repo:", Owned::Path),
+    ("repository:", Owned::Path),
+    ("repository_id:", Owned::Whole),
+    ("repository_owner:", Owned::Whole),
+    ("repository_owner_id:", Owned::Whole),
+    ("project_path:", Owned::Path),
+    ("project_id:", Owned::Whole),
+    ("namespace_path:", Owned::Whole),
+    ("namespace_id:", Owned::Whole),
+    ("system:serviceaccount:", Owned::Whole),
+    // Buildkite and HCP Terraform, Semaphore, Vercel.
+    ("organization:", Owned::Whole),
+    ("org:", Owned::Whole),
+    ("owner:", Owned::Whole),
+    // Addresses.
+    ("spiffe://", Owned::Path),
+    ("https://", Owned::Path),
+];
+
 /// How much of a claim must be fixed for it to mean one owner.
 #[derive(Clone, Copy)]
 enum Owned {
-    /// All of it.
+    /// All of it; in a subject, up to the next `:`.
     Whole,
     /// What stands before the first `/`, as in `acme/*`.
     Path,
-    /// The same, as in `repo:acme/*`, or three parts as in `system:serviceaccount:builds:*`.
+    /// What [`SUBJECTS`] says, as in `repo:acme/*`; or all of what has no such parts, as the id of a service account.
     Subject,
 }
 
@@ -76,7 +98,7 @@ impl TrustedClaims {
         let narrow = |(name, pattern): (&String, &Pattern)| {
             OWNERS.iter().any(|(owner, owned)| owner == name && owned.is_fixed(pattern.as_str()))
         };
-        if patterns.iter().any(narrow) { Ok(Self(patterns)) } else { Err(too_wide()) }
+        if patterns.iter().any(narrow) { Ok(Self(patterns)) } else { Err(too_wide(patterns.contains_key("sub"))) }
     }
 
     /// Whether a token fits, whose claims are these texts.
@@ -115,27 +137,52 @@ impl fmt::Display for TrustedClaims {
 impl Owned {
     fn is_fixed(self, pattern: &str) -> bool {
         let fixed = pattern.split(['*', '?', '{', '}']).next().unwrap_or_default();
-        let owner = fixed.split_once('/').is_some_and(|(owner, _)| !owner.is_empty() && !owner.ends_with(':'));
-        fixed.len() == pattern.len()
-            || match self {
-                Self::Whole => false,
-                Self::Path => owner,
-                Self::Subject => {
-                    let parts: Vec<_> = fixed.split(':').collect();
-                    owner || (parts.len() > 3 && parts[..3].iter().all(|part| !part.is_empty()))
-                }
-            }
+        let whole = fixed.len() == pattern.len();
+        match self {
+            Self::Whole => whole,
+            Self::Path => whole || fixed.split_once('/').is_some_and(|(owner, _)| is_owner(owner)),
+            Self::Subject => match fixed.find([':', '/']) {
+                Some(at) if fixed[at..].starts_with(':') => SUBJECTS
+                    .iter()
+                    .any(|(name, owned)| fixed.strip_prefix(name).is_some_and(|it| owned.begins(it, whole))),
+                // No service that many have writes such: they name each part.
+                Some(at) => whole || at > 0,
+                None => whole,
+            },
+        }
+    }
+
+    /// Whether this rest of a subject begins with an owner. `whole`: nothing comes after it.
+    fn begins(self, rest: &str, whole: bool) -> bool {
+        match (self, rest.split_once(if matches!(self, Self::Path) { '/' } else { ':' })) {
+            (_, Some((owner, _))) => is_owner(owner),
+            (Self::Whole, None) => whole && is_owner(rest),
+            (_, None) => false,
+        }
     }
 }
 
-fn too_wide() -> TrustError {
-    let names: Vec<_> = OWNERS.iter().map(|(name, _)| format!("`{name}`")).collect();
-    TrustError(format!(
-        "the claims must say whose jobs are meant, or those of everybody would do: give at least one of {}, whole or with its \
+fn is_owner(text: &str) -> bool {
+    !text.is_empty() && !text.contains(':')
+}
+
+fn too_wide(of_subject: bool) -> TrustError {
+    let listed =
+        |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let names = listed(&mut OWNERS.iter().map(|(name, _)| *name));
+    let mut words = format!(
+        "the claims must say whose jobs are meant, or those of everybody would do: give at least one of {names}, whole or with its \
          beginning fixed, such as {{\"repository\":\"acme/app\"}}, {{\"project_path\":\"acme/*\"}} or \
-         {{\"sub\":\"system:serviceaccount:builds:*\"}}",
-        names.join(", ")
-    ))
+         {{\"sub\":\"system:serviceaccount:builds:*\"}}"
+    );
+    if of_subject {
+        let beginnings = listed(&mut SUBJECTS.iter().map(|(name, _)| *name));
+        words.push_str(&format!(
+            "; a `sub` with `:` has to begin with one of {beginnings} and then the owner, as `repo:acme/**` does, since anybody can have \
+             GitHub write one that begins otherwise, such as with `ref:` or `environment:`"
+        ));
+    }
+    TrustError(words)
 }
 
 #[cfg(test)]
@@ -164,12 +211,43 @@ mod tests {
             &[("sub", "system:serviceaccount:*:*")],
             &[("sub", "system:serviceaccount:*")],
             &[("ref", "*"), ("environment", "production")],
+            // Every repository of GitHub can have a `sub` that begins so.
+            &[("sub", "ref:refs/**")],
+            &[("sub", "ref:refs/heads/main")],
+            &[("sub", "environment:production")],
+            &[("sub", "environment:prod:repository_owner:*")],
+            &[("sub", "environment:prod:repo:acme/app")],
+            &[("sub", "job_workflow_ref:acme/app/.github/workflows/x.yml@refs/heads/main")],
+            &[("sub", "workflow:x")],
+            &[("sub", "workflow://acme/x")],
+            &[("sub", "actor:ada")],
+            &[("sub", "event_name:push:ref:refs/heads/main")],
+            &[("sub", "context:x"), ("ref", "refs/heads/main")],
+            &[("sub", "repository_visibility:public:a:b:c")],
+            &[("sub", "repo_property_team:acme/app")],
+            &[("sub", "re{f,po}:acme/app")],
+            // Not up to the owner's end.
+            &[("sub", "repo:acme")],
+            &[("sub", "repo:acme*")],
+            &[("sub", "repo:ref:refs/**")],
+            &[("sub", "repository_owner:acme*")],
+            &[("sub", "repository_owner:")],
+            &[("sub", "repository_owner::ref:x")],
+            &[("sub", "repository_owner_id:47??:**")],
+            &[("sub", "system:serviceaccount:builds*")],
+            &[("sub", "system:serviceaccount::kaniko")],
+            &[("sub", "system:node:one")],
+            &[("sub", "spiffe://*/ns/builds")],
+            &[("sub", "f3a1*")],
+            &[("sub", "/*")],
             // Whose it is may be up to who writes it.
             &[("email", "ada@example.com")],
             &[("job_workflow_ref", "acme/app/.github/workflows/build.yml@refs/heads/main")],
         ] {
             let error = trust(claims).expect_err(&format!("{claims:?}"));
             assert!(error.to_string().contains("whose jobs are meant"), "{error}");
+            let of_subject = claims.iter().any(|(name, _)| *name == "sub");
+            assert_eq!(error.to_string().contains("`repo:acme/**`"), of_subject, "{error}");
         }
         for claims in [
             &[("repository", "acme/app")][..],
@@ -179,7 +257,22 @@ mod tests {
             &[("sub", "repo:acme/**")],
             &[("sub", "project_path:acme/app:ref_type:branch:ref:*")],
             &[("sub", "system:serviceaccount:builds:*")],
+            &[("sub", "system:serviceaccount:builds:kaniko")],
+            &[("sub", "repo:acme@4711/app@4712:ref:refs/heads/main")],
+            &[("sub", "repository:acme/app:environment:production")],
+            &[("sub", "repository_owner:acme:**")],
+            &[("sub", "repository_owner:acme")],
+            &[("sub", "repository_owner_id:4711:repository_id:*")],
+            &[("sub", "namespace_path:acme/builds")],
+            &[("sub", "organization:acme:pipeline:app:*")],
+            &[("sub", "spiffe://acme.example/ns/builds/*")],
+            // What says all or nothing, and comes of one's own issuer.
             &[("sub", "f3a1")],
+            &[("sub", "8d7e1c1e-2f0c-4b7e-9a53-0d5a8f9f2b11")],
+            &[("sub", "auth0|5f7c8ec7")],
+            &[("sub", "org/8d7e1c1e/project/*/user/*")],
+            // What is too wide alone is not where another claim says whose.
+            &[("sub", "environment:production"), ("repository", "acme/app")],
         ] {
             let right = trust(claims).expect("a right one");
             assert_eq!(TrustedClaims::read(&right.to_json()), Ok(right));

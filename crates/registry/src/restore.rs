@@ -32,7 +32,7 @@ impl Core {
     /// Brings back what was deleted in one act.
     ///
     /// # Errors
-    /// `Missing` when there is no such deletion or its time is over; `InTheWay`.
+    /// `Missing` when there is no such deletion or its time is over; `InTheWay`, also when somebody ends it meanwhile.
     pub async fn restore(
         &self,
         registry: (i64, &RegistryName),
@@ -83,7 +83,7 @@ impl Core {
         self.db()
             .write(input, |tx, (registry, name, deletion, by)| {
                 Box::pin(async move {
-                    let locked = restore::lock(tx, *registry, *deletion).await?;
+                    let locked = restore::lock_with_inside(tx, *registry, *deletion).await?;
                     let locked = locked.filter(|it| it.kind != "registry").ok_or(ImageError::Missing("entry"))?;
                     restore::end(tx, *registry, &locked).await?;
                     let object = format!("{name}/{}", locked.subject);
@@ -122,11 +122,18 @@ struct Act {
 impl Act {
     /// True: there is more to do.
     async fn run(&self, tx: &mut Tx<'_>, first: bool) -> Result<bool, ImageError> {
-        let locked = restore::lock(tx, self.registry, self.deletion).await?;
+        let locked = match first {
+            true => restore::lock_with_inside(tx, self.registry, self.deletion).await?,
+            false => restore::lock(tx, self.registry, self.deletion).await?,
+        };
         let locked = match locked {
             Some(locked) if locked.kind != "registry" => locked,
             // Another one who restored it at the same time was faster.
-            None if !first => return Ok(false),
+            None if !first && merge::is_done(tx, self.deletion).await? => return Ok(false),
+            None if !first => {
+                let words = "the entry was taken out of the trash while it was restored, and not all of it may be back: look what is there";
+                return Err(ImageError::InTheWay(words.to_owned()));
+            }
             _ => return Err(ImageError::Missing("entry in the trash: it was restored, or its time is over")),
         };
         if registry::hold(tx, self.registry).await?.is_none() {

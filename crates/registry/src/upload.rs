@@ -91,7 +91,7 @@ impl Core {
         body: Body,
     ) -> Result<UploadStatus> {
         let (core, request) = (self.clone(), self.arrived(gate, place, id)?);
-        let room = self.room(gate).await?;
+        let room = self.room_or_end(gate, &request).await?;
         let stored = spawned(async move {
             let mut writer = core.claim(&request, Purpose::Write, body.length).await?;
             let received = writer.receive(range, body, &room).await;
@@ -112,7 +112,7 @@ impl Core {
         body: Body,
     ) -> Result<()> {
         let (core, request, digest) = (self.clone(), self.arrived(gate, place, id)?, *digest);
-        let room = self.room_at_the_end(gate, body.length).await?;
+        let room = self.room_at_the_end(gate, &request, body.length).await?;
         spawned(async move { core.finish(&request, &digest, range, body, &room).await }).await
     }
 
@@ -133,8 +133,18 @@ impl Core {
     }
 
     /// A last request that brings nothing is not refused beforehand: it may be repeated, and the last word comes in its transaction.
-    async fn room_at_the_end(&self, gate: &Gate, length: Option<u64>) -> Result<Room> {
-        if length == Some(0) { Ok(Room::default()) } else { self.room(gate).await }
+    async fn room_at_the_end(&self, gate: &Gate, request: &Request, length: Option<u64>) -> Result<Room> {
+        if length == Some(0) { Ok(Room::default()) } else { self.room_or_end(gate, request).await }
+    }
+
+    /// Where there is room for nothing more, the upload is over: what it had stored would never be a blob.
+    async fn room_or_end(&self, gate: &Gate, request: &Request) -> Result<Room> {
+        let room = self.room(gate).await;
+        if matches!(room, Err(Error::QuotaFull(_))) {
+            // Best effort: what stays behind expires.
+            let _ = self.abandon(request.repository, &request.row, Purpose::End).await;
+        }
+        room
     }
 
     /// A request about an upload. [`Error::UploadUnknown`]: it can't be there.

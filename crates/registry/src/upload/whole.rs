@@ -19,7 +19,7 @@ pub(super) enum AtOnce {
 }
 
 impl Core {
-    /// Makes a blob of a small body, unless that is not the whole story: its upload has a row, the body breaks off or has another digest.
+    /// Makes a blob of a small body, unless that is not the whole story: its upload has a row, the body breaks off, has another digest or does not fit.
     pub(super) async fn finish_at_once(
         &self,
         request: &Request,
@@ -31,12 +31,11 @@ impl Core {
         let (Some(new), Some(length)) = (&request.new, body.length) else { return Ok(AtOnce::Not(body, range)) };
         let bucket = self.bucket(new.bucket)?;
         let limit = self.options().blob_bytes;
-        let fits = bucket.is_small(length) && (limit == 0 || length <= limit);
+        let fits = bucket.is_small(length) && (limit == 0 || length <= limit) && room.check(length).is_ok();
         let announced = range.map(|(first, last)| (first, last.checked_add(1)));
         if !fits || announced.is_some_and(|announced| announced != (0, Some(length))) {
             return Ok(AtOnce::Not(body, range));
         }
-        room.check(length)?;
         // As any writer: a newer request stops this one, and an older one is waited for on the long way.
         let stop = CancellationToken::new();
         let Some(_registered) = self.register_writer(request, Purpose::Write, &stop)? else {

@@ -292,8 +292,12 @@ impl Writer {
     }
 
     /// Makes everything that was written durable, saves it and gives the claim back. Bytes that are stored now; or what became of
-    /// the body, with what is really stored (protocol.md D19).
+    /// the body, with what is really stored (protocol.md D19). What does not fit into a quota is not kept: the upload is over.
     pub(super) async fn save_after(self, received: Result<()>) -> Result<u64> {
+        if let Err(error @ Error::QuotaFull(_)) = received {
+            self.discard().await?;
+            return Err(error);
+        }
         let stored = self.save().await?;
         match received {
             Ok(()) => Ok(stored),

@@ -9,11 +9,12 @@ use roadstead_db::{
 use roadstead_model::{Digest, Place, RegistryName};
 use roadstead_registry::{Core, ImageError};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     content::{delete, digest, image, image_with, index, push_image, put_manifest, read_blob, read_manifest},
     property::figures_are_what_the_rows_say,
-    scene::{DAY, Scene, gate, maintain, on_both_engines, place},
+    scene::{DAY, Scene, gate, maintain, on_both_engines, place, until, waits_for_a_lock},
 };
 
 on_both_engines!(
@@ -25,6 +26,12 @@ on_both_engines!(
     a_repository_comes_back_as_it_was,
     a_repository_that_lives_again_takes_the_other_one_in,
     a_large_repository_is_taken_in_step_by_step,
+    the_time_does_not_end_between_two_steps,
+    a_trash_that_is_emptied_between_two_steps,
+    two_who_restore_a_large_repository,
+    pulls_of_what_was_moved_are_added_up,
+    deletions_inside_are_locked_before_repositories,
+    deletions_are_ended_in_their_order,
     a_registry_comes_back,
     what_is_due_can_not_be_restored,
     blobs_that_were_hidden_meanwhile_are_seen_again,
@@ -239,6 +246,166 @@ async fn a_large_repository_is_taken_in_step_by_step(scene: Scene) {
     let rows = scene.rows().await;
     assert_eq!((rows["artifact"], rows["tag"], rows["deletion"]), (251, 251, 0));
     figures_are_what_the_rows_say(&scene).await;
+}
+
+/// A repository of more than two steps in the trash, and one of its name that lives; the entry.
+async fn large_one_and_living_one(scene: &Scene) -> i64 {
+    let app = place("main/app");
+    push_image(&scene.core, &app, &["v"], &[b"config", b"layer"]).await;
+    for number in 0..250 {
+        let manifest = image_with(&[b"config", b"layer"], None, json!({ "number": number.to_string() }));
+        put_manifest(&scene.core, &app, &[], &manifest).await.unwrap();
+    }
+    delete_repository(&scene.core, &app).await;
+    push_image(&scene.core, &app, &["again"], &[b"config", b"layer"]).await;
+    newest(&scene.core).await
+}
+
+/// Has the database run a statement for each artifact that comes to another repository.
+macro_rules! when_one_is_moved {
+    ($scene:expr, $sql:literal) => {
+        if $scene.is_embedded() {
+            let made = concat!("CREATE TRIGGER moved AFTER UPDATE OF repository ON artifact BEGIN ", $sql, "; END");
+            $scene.execute(made).await;
+        } else {
+            $scene
+                .execute(concat!(
+                    "CREATE FUNCTION moved() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN ",
+                    $sql,
+                    "; RETURN NULL; END'"
+                ))
+                .await;
+            const MADE: &str =
+                "CREATE TRIGGER moved AFTER UPDATE OF repository ON artifact FOR EACH ROW EXECUTE FUNCTION moved()";
+            $scene.execute(MADE).await;
+        }
+    };
+}
+
+async fn the_time_does_not_end_between_two_steps(scene: Scene) {
+    let entry = large_one_and_living_one(&scene).await;
+    // Half a minute goes by with each: more than an hour in all, and less in one step.
+    scene.execute("UPDATE deletion SET until = {now} + 3600000000").await;
+    when_one_is_moved!(scene, "UPDATE deletion SET until = until - 30000000");
+    restore(&scene.core, entry, Choice::Ask).await.unwrap();
+    figures_are_what_the_rows_say(&scene).await;
+    scene.maintain(2 * DAY).await;
+    assert_eq!(scene.rows().await["artifact"], 251);
+}
+
+async fn a_trash_that_is_emptied_between_two_steps(scene: Scene) {
+    let entry = large_one_and_living_one(&scene).await;
+    when_one_is_moved!(scene, "UPDATE deletion SET until = 1");
+    let cut = restore(&scene.core, entry, Choice::Ask).await;
+    assert!(matches!(&cut, Err(ImageError::InTheWay(words)) if words.contains("not all")), "{cut:?}");
+    figures_are_what_the_rows_say(&scene).await;
+}
+
+/// Who is slower is told that it is back, or that there is no such entry any more.
+async fn two_who_restore_a_large_repository(scene: Scene) {
+    let entry = large_one_and_living_one(&scene).await;
+    let both = tokio::join!(restore(&scene.core, entry, Choice::Ask), restore(&scene.core, entry, Choice::Ask));
+    let fine = |it: &Result<(), ImageError>| matches!(it, Ok(()) | Err(ImageError::Missing(_)));
+    assert!(fine(&both.0) && fine(&both.1) && (both.0.is_ok() || both.1.is_ok()), "{both:?}");
+    figures_are_what_the_rows_say(&scene).await;
+    scene.maintain(2 * DAY).await;
+    assert_eq!(scene.rows().await["artifact"], 251);
+}
+
+/// What was moved by a restore that was interrupted is pulled in both repositories on one day.
+async fn pulls_of_what_was_moved_are_added_up(scene: Scene) {
+    let app = place("main/app");
+    push_image(&scene.core, &app, &["v1"], &[b"config", b"layer"]).await;
+    delete_repository(&scene.core, &app).await;
+    push_image(&scene.core, &app, &["again"], &[b"config", b"more"]).await;
+    let pulled =
+        "INSERT INTO pull_day (repository, day, artifact, pulls) SELECT r.id, 1, a.id, 2 FROM repository r, artifact a";
+    assert_eq!(scene.execute(pulled).await, 4);
+    restore(&scene.core, newest(&scene.core).await, Choice::Ask).await.unwrap();
+    let here = "SELECT COUNT(*) FROM pull_day WHERE pulls = 4
+         AND repository = (SELECT id FROM repository WHERE deletion IS NULL)";
+    assert_eq!((scene.count(here).await, scene.count("SELECT COUNT(*) FROM pull_day").await), (2, 2));
+}
+
+/// A repository in the trash with two deletions inside, and one of its name that lives; its entry.
+async fn deletions_inside(scene: &Scene) -> i64 {
+    let app = place("main/app");
+    for (tag, blob) in [("v1", b"1"), ("v2", b"2"), ("v3", b"3")] {
+        push_image(&scene.core, &app, &[tag], &[blob]).await;
+    }
+    for blob in [b"1", b"2"] {
+        delete(&scene.core, &app, &digest(&image(&[blob]))).await.unwrap();
+    }
+    delete_repository(&scene.core, &app).await;
+    push_image(&scene.core, &app, &["again"], &[b"4"]).await;
+    newest(&scene.core).await
+}
+
+/// Holds the first deletion until a restore waits for it, and tells how many rows of `all` nobody has locked then.
+async fn free_meanwhile(
+    scene: &Scene,
+    all: &'static str,
+    second: impl Future<Output = Result<(), ImageError>> + Send + 'static,
+) -> Option<usize> {
+    if scene.is_embedded() {
+        // One writer: there is nobody to wait for.
+        second.await.unwrap();
+        return None;
+    }
+    let db = scene.core.db().clone();
+    let (reached, go) = (CancellationToken::new(), CancellationToken::new());
+    let input = (all, reached.clone(), go.clone());
+    let first = db.write(input, |tx, (all, reached, go)| {
+        Box::pin(async move {
+            tx.query(FIRST_DELETION, [], |_| Ok(())).await?;
+            reached.cancel();
+            go.cancelled().await;
+            Ok::<_, DbError>(tx.query(all, [], |_| Ok(())).await?.len())
+        })
+    });
+    let both = async {
+        until("the deletion is held", async || reached.is_cancelled()).await;
+        let second = tokio::spawn(second);
+        until("it is waited for", async || second.is_finished() || waits_for_a_lock(&db).await).await;
+        assert!(!second.is_finished(), "it needs no lock of the first deletion");
+        go.cancel();
+        second.await.unwrap().unwrap();
+    };
+    let (free, ()) = tokio::join!(first, both);
+    Some(free.unwrap())
+}
+
+const FIRST_DELETION: &str = "SELECT id FROM deletion WHERE id = (SELECT MIN(id) FROM deletion) {for_update}";
+
+/// Whoever purges one of them waits for a repository.
+async fn deletions_inside_are_locked_before_repositories(scene: Scene) {
+    let entry = deletions_inside(&scene).await;
+    let core = scene.core.clone();
+    let back = async move { restore(&core, entry, Choice::Ask).await };
+    let free = free_meanwhile(&scene, "SELECT id FROM repository {skip_locked}", back).await;
+    assert!(matches!(free, None | Some(2)), "{free:?}");
+}
+
+async fn deletions_are_ended_in_their_order(scene: Scene) {
+    const ALL: &str = "SELECT id FROM deletion {skip_locked}";
+    let entry = deletions_inside(&scene).await;
+    // So that the first one is the last that is found.
+    scene.execute("UPDATE deletion SET until = until WHERE id = (SELECT MIN(id) FROM deletion)").await;
+    let registry = registry_of(&scene.core, &place("main/app")).await;
+    let core = scene.core.clone();
+    let ended = async move { core.end_deletion((registry, &main()), entry, &by()).await };
+    let free = free_meanwhile(&scene, ALL, ended).await;
+    assert!(matches!(free, None | Some(3)), "{free:?}");
+    for sql in [
+        "UPDATE deletion SET until = {now} + 3600000000 WHERE id > (SELECT MIN(id) FROM deletion)",
+        "UPDATE deletion SET until = {now} + 3600000000 WHERE id = (SELECT MIN(id) FROM deletion)",
+    ] {
+        scene.execute(sql).await;
+    }
+    let core = scene.core.clone();
+    let emptied = async move { core.empty_trash_of(registry, &main(), &by()).await };
+    let free = free_meanwhile(&scene, ALL, emptied).await;
+    assert!(matches!(free, None | Some(3)), "{free:?}");
 }
 
 async fn a_registry_comes_back(scene: Scene) {

@@ -16,6 +16,7 @@ use crate::{
 on_both_engines!(
     pages_of_each_order_hold_all_repositories_once,
     a_search_that_finds_little_ends_its_page,
+    a_repository_without_figures_comes_on_the_list,
     pulls_are_counted_by_artifact_day_and_repository,
     a_tag_by_hand_obeys_the_rules_of_pushes,
     artifacts_are_found_by_kind_tag_and_digest,
@@ -79,6 +80,24 @@ async fn a_search_that_finds_little_ends_its_page(scene: Scene) {
     assert!(last.found.is_none() && last.key.1 == "m109999" && first.len() == 2, "{first:?}");
     let rest = tag_views::list(scene.core.db(), repository, &asked(Some(last.key.clone()))).await.unwrap();
     assert_eq!(rest.into_iter().filter_map(|row| row.found).map(|tag| tag.name).collect::<Vec<_>>(), ["v100", "v1_0"]);
+}
+
+/// A node of before the figures made it, while this version was already there.
+async fn a_repository_without_figures_comes_on_the_list(scene: Scene) {
+    let app = place("main/app");
+    push_blob(&scene.core, &app, b"blob").await.unwrap();
+    maintain(&scene.core).await;
+    scene.execute("DELETE FROM repository_figures").await;
+    push_image(&scene.core, &app, &["v1"], &[b"config"]).await;
+    maintain(&scene.core).await;
+    let registry = gate(&scene.core, &app).await.facts.registry.unwrap().id;
+    let asked = figures::Asked { search: "", order: Order::Name, descending: false, after: None, limit: 2 };
+    let page = scene.core.repositories(registry, &asked).await.unwrap();
+    let listed: Vec<_> =
+        page.into_iter().filter_map(|row| row.found).map(|it| (it.name, it.artifacts, it.tags)).collect();
+    assert_eq!(listed, [("app".to_owned(), 1, 1)]);
+    let image = scene.core.image(app).await.unwrap();
+    assert_eq!(scene.core.repository(&image).await.unwrap().0.name, "app");
 }
 
 async fn pulls_are_counted_by_artifact_day_and_repository(scene: Scene) {

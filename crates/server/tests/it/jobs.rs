@@ -306,6 +306,10 @@ fn jobs_are_trusted_only_when_somebody_is_meant(storage: &Storage) {
     wrong("claims", json!({}), "claims", "whose jobs are meant");
     wrong("claims", json!({"ref": "refs/heads/main"}), "claims", "whose jobs are meant");
     wrong("claims", json!({"repository": "**"}), "claims", "whose jobs are meant");
+    // Every repository of GitHub can have its tokens say so.
+    for sub in ["ref:refs/**", "environment:production", "environment:prod:repository_owner:*"] {
+        wrong("claims", json!({ "sub": sub }), "claims", "anybody can have GitHub write one");
+    }
     wrong("claims", json!({"repository": "acme/app", "ref": "{"}), "claims", "braces");
     wrong("issuer", json!("https://gitlab.com"), "issuer", &issuer.address);
     wrong("audience", json!(""), "audience", "1 to 255");

@@ -57,13 +57,19 @@ fn quotas_refuse_what_does_not_fit(storage: &Storage) {
 
     let large = random_bytes(50_000);
     let named = digest(&large);
+    // Nothing of it stays, whatever had come: the upload is over.
     let patch = |body: Body| {
         let location = root.begin("alpha-one/app");
-        root.send(Request::new("PATCH", &location).header("Content-Type", "application/octet-stream").body(body))
+        refused(
+            &root.send(Request::new("PATCH", &location).header("Content-Type", "application/octet-stream").body(body)),
+        );
+        root.get(&location).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+        root.patch(&location, Some(0), b"more").expect_error(404, "BLOB_UPLOAD_UNKNOWN");
     };
-    refused(&patch(Body::Length(large.clone())));
+    let objects = server.objects().len();
+    patch(Body::Length(large.clone()));
     // Of one that says no size it is known while it comes.
-    refused(&patch(Body::streamed(&large)));
+    patch(Body::streamed(&large));
     refused(&root.put(&with_parameter(&root.begin("alpha-one/app"), "digest", &named), &large));
     let whole = Request::new("POST", &format!("/v2/alpha-one/app/blobs/uploads/?digest={named}"));
     refused(&root.send(whole.body(Body::Length(large.clone()))));
@@ -71,10 +77,20 @@ fn quotas_refuse_what_does_not_fit(storage: &Storage) {
     let location = root.begin("alpha-one/app");
     let next = root.patch(&location, Some(0), &large[..30_000]).expect(202).location_path();
     refused(&root.patch(&next, Some(30_000), &large[30_000..]));
+    root.get(&next).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    until("what was refused is removed", || (server.objects().len() == objects).then_some(()));
     root.head(&format!("/v2/alpha-one/app/blobs/{named}")).expect(404);
 
+    root.push_blob("alpha-one/app", &random_bytes(35_000));
+    let [first, second] = [(); 2]
+        .map(|()| root.patch(&root.begin("alpha-one/app"), Some(0), &large[..4_000]).expect(202).location_path());
+    refused(&root.put(&with_parameter(&first, "digest", &named), &large[4_000..10_000]));
+    root.get(&first).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+
     // Just as much as there is room for; then it is full for everybody, from the beginning on, and says what to know about the trash.
-    root.push_blob("alpha-one/app", &random_bytes(40_000));
+    root.push_blob("alpha-one/app", &random_bytes(5_000));
+    refused(&root.patch(&second, Some(4_000), &large[4_000..5_000]));
+    root.get(&second).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
     let full = root.post("/v2/alpha-one/app/blobs/uploads/");
     refused(&full);
     assert!(full.text().contains("trash"), "{full:?}");
