@@ -28,6 +28,7 @@ printf 'a layer' >"$work/layer"
 check "an image" crane append --insecure --new_layer "$work/layer" --new_tag "$node_host/shop-images/app:1"
 digest=$(crane digest --insecure "$node_host/shop-images/app:1")
 
+cd "$work" # Schemathesis keeps there what it finds
 # Not faster than one key may ask.
 cat >"$work/schemathesis.toml" <<CONFIG
 rate-limit = "45/s"
