@@ -320,7 +320,11 @@ fn rights_and_settings_changed_on_one_hold_on_the_other() {
         let ada = two.logged_in(person(one, "ada").login);
         let Login::Basic(id, secret) = ada.login.clone() else { unreachable!("a key") };
         let clients = [ada.logged_in(Login::Token(id, secret)), ada];
-        let all = |status: u16| clients.iter().for_each(|client| drop(client.get(manifest).expect(status)));
+        let all = |status: u16| {
+            for client in &clients {
+                client.get(manifest).expect(status);
+            }
+        };
         clients[1].get(manifest).expect(403);
         role(one, "projects/team", "ada", "viewer");
         all(200);
@@ -353,7 +357,9 @@ fn rights_and_settings_changed_on_one_hold_on_the_other() {
         // Tags that can't be moved any more, and a quota that is full.
         send(one, "PATCH", "/registries/team-one/repositories/app", &json!({"mutable_tags": false})).expect(200);
         let other = content::image(2);
-        other.blobs.iter().for_each(|blob| drop(two.push_blob("team-one/app", blob)));
+        for blob in &other.blobs {
+            two.push_blob("team-one/app", blob);
+        }
         two.put_manifest("team-one/app", "v1", &other.manifest).expect_error(403, "DENIED");
         send(one, "PUT", "/registries/team-one/quotas", &json!({"repositories": 1, "bytes": 1})).expect(200);
         two.post("/v2/team-one/app/blobs/uploads/").expect_error(413, "DENIED");
