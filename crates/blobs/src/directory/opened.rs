@@ -11,7 +11,7 @@ use std::{
 use hashlink::LruCache;
 
 /// How many stay open.
-const FILES: usize = 256;
+const FILES: usize = 64;
 
 /// Who asks for more than this at once keeps its file to itself: the kernel reads ahead by what each open file was asked for.
 const PART_BYTES: u64 = 1 << 20;
