@@ -16,6 +16,7 @@ mod nodes;
 mod property;
 mod registries;
 mod restore;
+mod restore_locks;
 mod scene;
 mod small_blobs;
 mod tags;

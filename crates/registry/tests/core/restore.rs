@@ -9,12 +9,11 @@ use roadstead_db::{
 use roadstead_model::{Digest, Place, RegistryName};
 use roadstead_registry::{Core, ImageError};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     content::{delete, digest, image, image_with, index, push_image, put_manifest, read_blob, read_manifest},
     property::figures_are_what_the_rows_say,
-    scene::{DAY, Scene, gate, maintain, on_both_engines, place, until, waits_for_a_lock},
+    scene::{DAY, Scene, gate, maintain, on_both_engines, place},
 };
 
 on_both_engines!(
@@ -30,8 +29,6 @@ on_both_engines!(
     a_trash_that_is_emptied_between_two_steps,
     two_who_restore_a_large_repository,
     pulls_of_what_was_moved_are_added_up,
-    deletions_inside_are_locked_before_repositories,
-    deletions_are_ended_in_their_order,
     a_registry_comes_back,
     what_is_due_can_not_be_restored,
     blobs_that_were_hidden_meanwhile_are_seen_again,
@@ -40,30 +37,30 @@ on_both_engines!(
     followers_of_a_deletion_that_is_restored_stay,
 );
 
-fn by() -> By {
+pub(crate) fn by() -> By {
     By::name("tester")
 }
 
-fn main() -> RegistryName {
+pub(crate) fn main_registry() -> RegistryName {
     "main".parse().unwrap()
 }
 
-async fn registry_of(core: &Core, at: &Place) -> i64 {
+pub(crate) async fn registry_of(core: &Core, at: &Place) -> i64 {
     gate(core, at).await.facts.registry.unwrap().id
 }
 
 /// The newest entry of the trash of the registry `main`.
-async fn newest(core: &Core) -> i64 {
+pub(crate) async fn newest(core: &Core) -> i64 {
     let registry = registry_of(core, &place("main/app")).await;
     core.trash(registry, None, 1).await.unwrap()[0].id
 }
 
-async fn restore(core: &Core, entry: i64, choice: Choice) -> Result<(), ImageError> {
+pub(crate) async fn restore(core: &Core, entry: i64, choice: Choice) -> Result<(), ImageError> {
     let registry = registry_of(core, &place("main/app")).await;
-    core.restore((registry, &main()), entry, choice, &by()).await
+    core.restore((registry, &main_registry()), entry, choice, &by()).await
 }
 
-async fn delete_repository(core: &Core, at: &Place) {
+pub(crate) async fn delete_repository(core: &Core, at: &Place) {
     let image = core.image(at.clone()).await.unwrap();
     core.delete_repository(&image, None, &by()).await.unwrap();
 }
@@ -327,100 +324,19 @@ async fn pulls_of_what_was_moved_are_added_up(scene: Scene) {
     assert_eq!((scene.count(here).await, scene.count("SELECT COUNT(*) FROM pull_day").await), (2, 2));
 }
 
-/// A repository in the trash with two deletions inside, and one of its name that lives; its entry.
-async fn deletions_inside(scene: &Scene) -> i64 {
-    let app = place("main/app");
-    for (tag, blob) in [("v1", b"1"), ("v2", b"2"), ("v3", b"3")] {
-        push_image(&scene.core, &app, &[tag], &[blob]).await;
-    }
-    for blob in [b"1", b"2"] {
-        delete(&scene.core, &app, &digest(&image(&[blob]))).await.unwrap();
-    }
-    delete_repository(&scene.core, &app).await;
-    push_image(&scene.core, &app, &["again"], &[b"4"]).await;
-    newest(&scene.core).await
-}
-
-/// Holds the first deletion until a restore waits for it, and tells how many rows of `all` nobody has locked then.
-async fn free_meanwhile(
-    scene: &Scene,
-    all: &'static str,
-    second: impl Future<Output = Result<(), ImageError>> + Send + 'static,
-) -> Option<usize> {
-    if scene.is_embedded() {
-        // One writer: there is nobody to wait for.
-        second.await.unwrap();
-        return None;
-    }
-    let db = scene.core.db().clone();
-    let (reached, go) = (CancellationToken::new(), CancellationToken::new());
-    let input = (all, reached.clone(), go.clone());
-    let first = db.write(input, |tx, (all, reached, go)| {
-        Box::pin(async move {
-            tx.query(FIRST_DELETION, [], |_| Ok(())).await?;
-            reached.cancel();
-            go.cancelled().await;
-            Ok::<_, DbError>(tx.query(all, [], |_| Ok(())).await?.len())
-        })
-    });
-    let both = async {
-        until("the deletion is held", async || reached.is_cancelled()).await;
-        let second = tokio::spawn(second);
-        until("it is waited for", async || second.is_finished() || waits_for_a_lock(&db).await).await;
-        assert!(!second.is_finished(), "it needs no lock of the first deletion");
-        go.cancel();
-        second.await.unwrap().unwrap();
-    };
-    let (free, ()) = tokio::join!(first, both);
-    Some(free.unwrap())
-}
-
-const FIRST_DELETION: &str = "SELECT id FROM deletion WHERE id = (SELECT MIN(id) FROM deletion) {for_update}";
-
-/// Whoever purges one of them waits for a repository.
-async fn deletions_inside_are_locked_before_repositories(scene: Scene) {
-    let entry = deletions_inside(&scene).await;
-    let core = scene.core.clone();
-    let back = async move { restore(&core, entry, Choice::Ask).await };
-    let free = free_meanwhile(&scene, "SELECT id FROM repository {skip_locked}", back).await;
-    assert!(matches!(free, None | Some(2)), "{free:?}");
-}
-
-async fn deletions_are_ended_in_their_order(scene: Scene) {
-    const ALL: &str = "SELECT id FROM deletion {skip_locked}";
-    let entry = deletions_inside(&scene).await;
-    // So that the first one is the last that is found.
-    scene.execute("UPDATE deletion SET until = until WHERE id = (SELECT MIN(id) FROM deletion)").await;
-    let registry = registry_of(&scene.core, &place("main/app")).await;
-    let core = scene.core.clone();
-    let ended = async move { core.end_deletion((registry, &main()), entry, &by()).await };
-    let free = free_meanwhile(&scene, ALL, ended).await;
-    assert!(matches!(free, None | Some(3)), "{free:?}");
-    for sql in [
-        "UPDATE deletion SET until = {now} + 3600000000 WHERE id > (SELECT MIN(id) FROM deletion)",
-        "UPDATE deletion SET until = {now} + 3600000000 WHERE id = (SELECT MIN(id) FROM deletion)",
-    ] {
-        scene.execute(sql).await;
-    }
-    let core = scene.core.clone();
-    let emptied = async move { core.empty_trash_of(registry, &main(), &by()).await };
-    let free = free_meanwhile(&scene, ALL, emptied).await;
-    assert!(matches!(free, None | Some(3)), "{free:?}");
-}
-
 async fn a_registry_comes_back(scene: Scene) {
     let app = place("main/app");
     push_image(&scene.core, &app, &["v1"], &[b"config"]).await;
     let registry = registry_of(&scene.core, &app).await;
-    scene.core.delete_registry(&main(), &by()).await.unwrap();
+    scene.core.delete_registry(&main_registry(), &by()).await.unwrap();
     assert!(read_manifest(&scene.core, &app, "v1").await.is_none());
-    scene.core.restore_registry(registry, &main(), &by()).await.unwrap();
+    scene.core.restore_registry(registry, &main_registry(), &by()).await.unwrap();
     assert!(read_manifest(&scene.core, &app, "v1").await.is_some());
-    let again = scene.core.restore_registry(registry, &main(), &by()).await;
+    let again = scene.core.restore_registry(registry, &main_registry(), &by()).await;
     assert!(matches!(again, Err(ImageError::Missing(_))), "{again:?}");
-    scene.core.delete_registry(&main(), &by()).await.unwrap();
-    scene.core.empty_trash_of(registry, &main(), &by()).await.unwrap();
-    let late = scene.core.restore_registry(registry, &main(), &by()).await;
+    scene.core.delete_registry(&main_registry(), &by()).await.unwrap();
+    scene.core.empty_trash_of(registry, &main_registry(), &by()).await.unwrap();
+    let late = scene.core.restore_registry(registry, &main_registry(), &by()).await;
     assert!(matches!(late, Err(ImageError::Missing(_))), "{late:?}");
     // Past the life of the uploads, which hold their repository.
     scene.maintain(2 * DAY).await;
@@ -438,10 +354,10 @@ async fn what_is_due_can_not_be_restored(scene: Scene) {
     let registry = registry_of(&scene.core, &app).await;
     assert!(late.trash(registry, None, 10).await.unwrap().is_empty());
     // Ended by hand.
-    scene.core.end_deletion((registry, &main()), entry, &by()).await.unwrap();
+    scene.core.end_deletion((registry, &main_registry()), entry, &by()).await.unwrap();
     assert!(matches!(restore(&scene.core, entry, Choice::Ask).await, Err(ImageError::Missing(_))));
     delete(&scene.core, &app, &second).await.unwrap();
-    scene.core.empty_trash_of(registry, &main(), &by()).await.unwrap();
+    scene.core.empty_trash_of(registry, &main_registry(), &by()).await.unwrap();
     scene.maintain(0).await;
     assert_eq!(scene.rows().await["artifact"], 0);
 }
