@@ -16,7 +16,8 @@ use crate::{
     service::Api,
 };
 
-/// An operation with this extension takes parameters that it does not know, since others make them up.
+/// An operation with this extension takes parameters that it does not know, since others make them up. It is not in the document, where each
+/// operation has one extension alone: they have no order.
 const MORE_PARAMETERS: &str = "x-more-parameters";
 
 /// One operation of the API.
@@ -56,7 +57,7 @@ impl Endpoints {
                 let listed = operation.parameters.iter().flatten();
                 let listed = listed.filter(|parameter| parameter.parameter_in == ParameterIn::Query);
                 parameters.extend(listed.map(|parameter| parameter.name.clone()));
-                more |= operation.extensions.as_ref().is_some_and(|it| it.contains_key(MORE_PARAMETERS));
+                more |= operation.extensions.as_mut().is_some_and(|it| it.remove(MORE_PARAMETERS).is_some());
                 complete(operation, row);
                 self.table.push(Endpoint { method, path: path.clone(), row });
             }
