@@ -23,8 +23,9 @@ pub(crate) trait Rules {
         answer: Option<&Self::Answer>,
     ) -> Vec<Self::State>;
 
-    /// The states to which work that an operation has left behind may lead by its next step.
-    fn go_on(&self, state: &Self::State) -> Vec<Self::State>;
+    /// The states to which work that an operation has left behind may lead by its next step. `overlap` says of two operations whether both
+    /// were under way at some moment.
+    fn go_on(&self, state: &Self::State, overlap: &dyn Fn(usize, usize) -> bool) -> Vec<Self::State>;
 
     /// Whether the operation `number`, which was carried out, has left work behind that belongs before its answer.
     fn is_at_work(&self, state: &Self::State, number: usize) -> bool;
@@ -100,7 +101,11 @@ impl<R: Rules> Search<'_, R> {
                 self.order.pop();
             }
         }
-        self.rules.go_on(state).iter().any(|next| self.from(done, next))
+        let overlap = |one: usize, other: usize| {
+            let (one, other) = (&self.history[one], &self.history[other]);
+            one.called < other.end() && other.called < one.end()
+        };
+        self.rules.go_on(state, &overlap).iter().any(|next| self.from(done, next))
     }
 }
 
@@ -134,7 +139,7 @@ mod tests {
             }
         }
 
-        fn go_on(&self, _: &Seen) -> Vec<Seen> {
+        fn go_on(&self, _: &Seen, _: &dyn Fn(usize, usize) -> bool) -> Vec<Seen> {
             Vec::new()
         }
 

@@ -71,6 +71,36 @@ fn some_order_explains_all_answers_where_tags_do_not_move() {
     });
 }
 
+/// Statements take their time, now this one, now that one: orders come up that a quiet machine never sees.
+#[test]
+fn some_order_explains_all_answers_where_statements_take_their_time() {
+    crate::scene::with_storage(Engine::S3, |storage| {
+        let setup = storage.setup().set("ROADSTEAD_TRASH_DAYS", "0").set("ROADSTEAD_GC_RECOVERY_DAYS", "0");
+        let nodes = [0, 1].map(|_| Server::start(setup.clone().set("ROADSTEAD_LOG_ACCESS", "false")));
+        let database = &nodes[0].cluster().unwrap().database;
+        database.execute(
+            "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN IF random() < 0.2 THEN PERFORM pg_sleep(random() * 0.02); END IF; RETURN NULL; END'",
+        );
+        for table in [
+            "artifact",
+            "artifact_edge",
+            "blob",
+            "deletion",
+            "deletion_step",
+            "link_review",
+            "manifest",
+            "repository_blob",
+            "tag",
+        ] {
+            database.execute(&format!(
+                "CREATE TRIGGER take_time AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION take_time()"
+            ));
+        }
+        run(&nodes, |manifests| Registry { manifests, requires_blobs: false, has_trash: false, immutable: false });
+    });
+}
+
 fn node_count(storage: &Storage) -> usize {
     match storage.engine {
         Engine::Directory => 1,

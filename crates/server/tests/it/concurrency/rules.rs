@@ -1,6 +1,8 @@
 //! The registry as one that does one thing after the other: the product's rules for tags, deletion, what holds a blob, and
 //! referrers (product.md 5 and 7, protocol.md E, F, H, J, K), over an alphabet of a few manifests, blobs and tags.
 
+use std::collections::BTreeMap;
+
 use roadstead_testkit::content::Manifest;
 
 use super::order::Rules;
@@ -77,6 +79,8 @@ struct Repository {
     /// Something was ever pushed to it.
     known: bool,
     living: Set,
+    /// The operation that pushed it the last time, of each manifest that lives.
+    pushed: BTreeMap<usize, usize>,
     tags: [Option<usize>; TAGS],
     blobs: Set,
     /// Deleted manifests whose children and referrers are still to follow, each with the operation that deleted it.
@@ -98,13 +102,15 @@ impl Rules for Registry {
         if answer.is_some_and(|answer| !right.contains(answer)) { Vec::new() } else { vec![next] }
     }
 
-    fn go_on(&self, state: &State) -> Vec<State> {
+    fn go_on(&self, state: &State, overlap: &dyn Fn(usize, usize) -> bool) -> Vec<State> {
         let mut next = Vec::new();
         for (place, repository) in state.0.iter().enumerate() {
             for step in 0..repository.following.len() {
-                let mut state = state.clone();
-                self.follow(&mut state.0[place], step);
-                next.push(state);
+                next.extend(self.follow(repository, step, overlap).into_iter().map(|repository| {
+                    let mut state = state.clone();
+                    state.0[place] = repository;
+                    state
+                }));
             }
         }
         next
@@ -136,8 +142,8 @@ impl Registry {
         };
         let here = &mut state.0[place];
         let status = match operation {
-            Do::PutTag { tag, manifest, .. } => self.put(here, manifest, Some(tag)),
-            Do::PutDigest { manifest, .. } => self.put(here, manifest, None),
+            Do::PutTag { tag, manifest, .. } => self.put(here, number, manifest, Some(tag)),
+            Do::PutDigest { manifest, .. } => self.put(here, number, manifest, None),
             Do::DeleteTag { tag, .. } => here.tags[tag].take().map_or(404, |_| 202),
             Do::DeleteDigest { manifest, .. } if has(here.living, manifest) => {
                 here.tags.iter_mut().filter(|tag| **tag == Some(manifest)).for_each(|tag| *tag = None);
@@ -174,7 +180,7 @@ impl Registry {
         vec![Answer::new(status)]
     }
 
-    fn put(&self, here: &mut Repository, manifest: usize, tag: Option<usize>) -> u16 {
+    fn put(&self, here: &mut Repository, number: usize, manifest: usize, tag: Option<usize>) -> u16 {
         if self.requires_blobs && self.manifests[manifest].parts & !here.blobs != 0 {
             return 400;
         }
@@ -185,6 +191,7 @@ impl Registry {
             here.tags[tag] = Some(manifest);
         }
         here.living |= 1 << manifest;
+        here.pushed.insert(manifest, number);
         here.known = true;
         201
     }
@@ -206,34 +213,46 @@ impl Registry {
         living.map(|(_, it)| it.parts | it.child_blobs).any(|blobs| has(blobs, blob))
     }
 
-    /// One deleted manifest: the children that it alone held go along, and those that refer to it.
-    fn follow(&self, here: &mut Repository, step: usize) {
+    /// One deleted manifest: the children that it alone held go along, and those that refer to it. What is pushed while the deletion
+    /// is under way counts or does not, whichever of the two is seen first: it stays, or its referrers follow what it was before.
+    fn follow(&self, here: &Repository, step: usize, overlap: &dyn Fn(usize, usize) -> bool) -> Vec<Repository> {
+        let mut here = here.clone();
         let (operation, deleted) = here.following.remove(step);
-        for child in (0..self.manifests.len()).filter(|child| has(self.manifests[deleted].children, *child)) {
-            let subject = self.manifests[child].subject;
-            if !subject.is_some_and(|subject| has(here.living, subject)) {
-                self.let_follow(here, operation, child);
-            }
+        let pushed_meanwhile =
+            |here: &Repository, it: usize| here.pushed.get(&it).is_some_and(|push| overlap(*push, operation));
+        let mut all = vec![here];
+        for (manifest, known) in self.manifests.iter().enumerate() {
+            let is_named = has(self.manifests[deleted].children, manifest) || known.subject == Some(deleted);
+            let follow = |here: Repository| {
+                let subject = known.subject.filter(|subject| has(here.living, *subject));
+                let is_new = |it| pushed_meanwhile(&here, it);
+                let may_stay = is_new(manifest) || subject.is_some();
+                let may_go = is_named && subject.is_none_or(is_new) && self.is_alone(&here, manifest);
+                let mut gone = here.clone();
+                gone.bury(operation, manifest);
+                match (may_go, may_stay) {
+                    (false, _) => vec![here],
+                    (true, true) => vec![gone, here],
+                    (true, false) => vec![gone],
+                }
+            };
+            all = all.into_iter().flat_map(follow).collect();
         }
-        if !has(here.living, deleted) {
-            for referrer in (0..self.manifests.len()).filter(|it| self.manifests[*it].subject == Some(deleted)) {
-                self.let_follow(here, operation, referrer);
-            }
-        }
+        all
     }
 
-    fn let_follow(&self, here: &mut Repository, operation: usize, manifest: usize) {
+    /// Whether it lives, and neither a tag nor an index that lives holds it.
+    fn is_alone(&self, here: &Repository, manifest: usize) -> bool {
         let indexes = self.manifests.iter().enumerate().filter(|(number, _)| has(here.living, *number));
         let in_index = indexes.map(|(_, it)| it.children).any(|children| has(children, manifest));
-        if has(here.living, manifest) && !in_index && !here.tags.contains(&Some(manifest)) {
-            here.bury(operation, manifest);
-        }
+        has(here.living, manifest) && !in_index && !here.tags.contains(&Some(manifest))
     }
 }
 
 impl Repository {
     fn bury(&mut self, operation: usize, manifest: usize) {
         self.living &= !(1 << manifest);
+        self.pushed.remove(&manifest);
         self.following.push((operation, manifest));
         self.following.sort_unstable();
     }
@@ -302,6 +321,42 @@ mod tests {
         assert!(is_right(&after(&[untag, (delete(2), 202, 0), (get(0), 404, 0), (get(1), 404, 0)])));
         assert!(!is_right(&after(&[untag, (delete(2), 202, 0), (get(0), 200, 1)])), "nothing holds the child");
         assert!(!is_right(&after(&[untag, (get(0), 404, 0)])), "an untagged image is no garbage");
+    }
+
+    #[test]
+    fn what_is_pushed_while_a_deletion_is_under_way_counts_or_does_not() {
+        let call = |operation, called, answered, status, shown| Call {
+            operation,
+            called,
+            answered: Some((answered, Answer { status, shown })),
+        };
+        let image = Do::PutDigest { place: 0, manifest: 0 };
+        let is_right = |history: &[_]| explain(&registry(), &State::default(), history).is_some();
+        // The index is seen after its child was pushed again, so it was deleted later.
+        let child_stays = |pushed_again| {
+            is_right(&[
+                call(image, 1, 2, 201, 0),
+                call(INDEX, 3, 4, 201, 0),
+                call(image, pushed_again, pushed_again + 1, 201, 0),
+                call(delete(2), 10, 20, 202, 0),
+                call(get(2), 15, 16, 200, 4),
+                call(get(0), 21, 22, 200, 1),
+            ])
+        };
+        assert!(child_stays(12) && !child_stays(7));
+        // The signature is seen after its image was pushed again, so it went when that was there.
+        let signature_goes = |deleted| {
+            is_right(&[
+                call(image, 1, 2, 201, 0),
+                call(SIGNATURE, 3, 4, 201, 0),
+                call(delete(0), 10, deleted, 202, 0),
+                call(image, 12, 13, 201, 0),
+                call(get(1), 14, 15, 200, 2),
+                call(get(0), 21, 22, 200, 1),
+                call(get(1), 23, 24, 404, 0),
+            ])
+        };
+        assert!(signature_goes(20) && !signature_goes(11));
     }
 
     #[test]
