@@ -1,6 +1,6 @@
 //! Resident memory beside docker-registry's: at rest, and at most while many push at once.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use tokio::runtime::Runtime;
 
@@ -11,6 +11,8 @@ use crate::{
 };
 
 const PUSHES: usize = 100;
+/// Whoever has something to do after work has done it by then.
+const REST: Duration = Duration::from_secs(20);
 
 /// `size`: bytes of each of the [`PUSHES`] blobs that are pushed at once.
 pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, size: usize) -> Vec<Check> {
@@ -22,8 +24,9 @@ pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, size: usize) -> Ve
             let done = runtime.block_on(load::run(&on.target, &push(size), times, Duration::ZERO));
             done.unwrap_or_else(|error| panic!("{}, pushes at once: {error}", name.text()));
         };
-        // At rest is who has worked a little.
+        // At rest is who has worked a little, a while ago.
         run(1 << 10, 1);
+        thread::sleep(REST);
         let idle = on.memory("VmRSS");
         run(size, PUSHES);
         (idle, on.memory("VmHWM"))

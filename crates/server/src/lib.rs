@@ -8,6 +8,7 @@
 //! | [`front`] | each request's id, figures and log line; `/healthz`, `/readyz`, `/metrics`, and the API |
 //! | [`health`], [`metrics`], [`logs`] | what an operator sees |
 //! | [`wiring`] | from the configuration to an open database, bucket, rights and core |
+//! | `rest` | memory that is given back while nobody asks for anything |
 //! | [`first_start`] | the first registry and access key, and the greeting |
 //! | [`datadir`], [`secret_key`], [`control`] | what lies in the data directory: lock, key, control socket |
 //!
@@ -24,6 +25,7 @@ pub mod health;
 pub mod listener;
 pub mod logs;
 pub mod metrics;
+mod rest;
 pub mod secret_key;
 pub mod tls;
 pub mod wiring;

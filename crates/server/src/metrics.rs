@@ -144,6 +144,11 @@ impl Metrics {
         page
     }
 
+    /// Bytes that have come and gone.
+    pub(crate) fn traffic(&self) -> u64 {
+        self.0.received.get() + self.0.sent.get()
+    }
+
     /// A request has begun.
     pub(crate) fn begin(&self, kind: Kind) {
         self.0.running.inc();

@@ -27,6 +27,7 @@ use crate::health::Health;
 use crate::listener::{self, Terms, reachable};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
+use crate::rest::give_back_at_rest;
 use crate::secret_key;
 use crate::tls::{Certificates, RELOAD};
 use crate::wiring;
@@ -161,6 +162,7 @@ impl Node {
             trusted_proxies: config.general.trusted_proxies.clone(),
             logs: config.log.access.then(|| Logs::new(config.log.format)),
         });
+        let for_rest = metrics.clone();
         let meter = Arc::new(metrics);
         let limits = Limits { connections: within_open_files(config.limits.connections), ..config.limits.clone() };
         let terms = Terms::new(&limits, meter.clone(), drain.clone());
@@ -194,6 +196,7 @@ impl Node {
             keep_certificates_fresh(listening, &drain);
         }
         start_background(&core, rest, &health, &drain);
+        until_drain(&drain, give_back_at_rest(for_rest));
         let refusing = access.clone();
         until_drain(&drain, async move { refusing.keep_refusals(REFUSALS).await });
 
