@@ -111,6 +111,20 @@ fn only_db_holds_sql() {
     }
 }
 
+/// The workspace forbids it.
+#[test]
+fn only_memory_has_unsafe_code() {
+    for package in metadata().workspace_packages() {
+        let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
+        let as_the_workspace = manifest.contains("[lints]\nworkspace = true");
+        assert!(
+            as_the_workspace || package.name.as_str() == "roadstead-memory",
+            "{} has lints of its own",
+            package.name
+        );
+    }
+}
+
 #[test]
 fn only_the_server_reads_the_environment() {
     for (path, text) in sources(&["server", "testkit"]) {
