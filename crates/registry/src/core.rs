@@ -171,7 +171,7 @@ impl Core {
     /// is no such bucket.
     pub async fn try_bucket(&self, name: &str) -> Option<std::result::Result<(), String>> {
         let bucket = self.bucket(self.bucket_row(name)?).ok()?;
-        Some(bucket.check().await.map_err(|error| error.to_string()))
+        Some(bucket.check().await.map(drop).map_err(|error| error.to_string()))
     }
 
     /// The facts of a place for who asks.
