@@ -166,6 +166,7 @@ impl World {
                             project: "project".parse().unwrap(),
                             name: name.parse().unwrap(),
                             bucket,
+                            alone: false,
                             private_id: name.to_owned(),
                             description: String::new(),
                             public_pull,

@@ -50,9 +50,21 @@ impl Bucket {
     }
 
     /// Tries all that a running service needs: writes, reads, ranges, a resumed upload, a presigned address fetched by a
-    /// plain HTTP client, conditional put, delete. Fails with words for an operator.
-    pub async fn check(&self) -> Result<(), BlobError> {
-        check::check(self).await
+    /// plain HTTP client, conditional put, delete, and that no setting of the bucket removes or keeps objects. What is no trouble but
+    /// should be known, if anything; fails with words for an operator.
+    pub async fn check(&self) -> Result<Option<String>, BlobError> {
+        self.check_with(&self.fresh_key()).await
+    }
+
+    /// The same with objects whose keys follow from this fresh one, so that [`Bucket::sweep_check`] finds what a check has left whose
+    /// process died; but for parts of an upload, for which the bucket should have a rule.
+    pub async fn check_with(&self, key: &str) -> Result<Option<String>, BlobError> {
+        check::check(self, key).await
+    }
+
+    /// Removes all that a check with this key may have left.
+    pub async fn sweep_check(&self, key: &str) -> Result<(), BlobError> {
+        check::sweep(self, key).await
     }
 
     /// The kind in one word: `directory`, `s3`, `gcs` or `azure`.

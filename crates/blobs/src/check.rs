@@ -7,23 +7,30 @@ use http::StatusCode;
 use http_body::Body as _;
 use roadstead_model::{Algorithm, Digest, Reach};
 
-use crate::{BlobError, Bucket, ByteBody, FinishError, UploadState, bucket::Storage, objects::Objects};
+use crate::{
+    BlobError, Bucket, ByteBody, FinishError, UploadState,
+    bucket::Storage,
+    key,
+    objects::{Objects, rules},
+    one_line,
+};
 
 /// What is written beyond one part, so that the upload has parts and a tail.
 const BEYOND: u64 = 100_000;
 
-pub(crate) async fn check(bucket: &Bucket) -> Result<(), BlobError> {
+pub(crate) async fn check(bucket: &Bucket, key: &str) -> Result<Option<String>, BlobError> {
     let part_bytes = match &bucket.storage {
         Storage::Directory(_) => BEYOND,
         Storage::Objects(objects) => objects.part_bytes(),
     };
     let content = content(part_bytes + 2 * BEYOND);
-    let state = UploadState::new(bucket.fresh_key(), None);
+    let mut state = UploadState::new(key.to_owned(), None);
+    state.tail_key = Some(tail_key(key));
     let made = match &bucket.storage {
         Storage::Directory(directory) => directory.missing_folders(&state.key).await?,
         Storage::Objects(_) => Vec::new(),
     };
-    let mut trial = Trial { bucket, content, cut: part_bytes + BEYOND, state };
+    let mut trial = Trial { bucket, content, cut: part_bytes + BEYOND, state, warning: None };
     let result = trial.run().await;
     let mut swept = bucket.abort(&trial.state).await;
     if let (Ok(()), Storage::Directory(directory)) = (&swept, &bucket.storage) {
@@ -31,7 +38,29 @@ pub(crate) async fn check(bucket: &Bucket) -> Result<(), BlobError> {
     }
     result?;
     swept.map_err(|error| words("deleting an object", &error))?;
-    conditional_put(bucket).await
+    conditional_put(bucket, &small_key(key)).await?;
+    if let Storage::Objects(objects) = &bucket.storage
+        && let Some(words) = rules::trouble(objects).await
+    {
+        return Err(refused(&words));
+    }
+    Ok(trial.warning)
+}
+
+/// Removes what a check under this key may have left.
+pub(crate) async fn sweep(bucket: &Bucket, key: &str) -> Result<(), BlobError> {
+    for key in [key, &tail_key(key), &small_key(key)] {
+        bucket.delete(key).await.map_err(|error| words("deleting an object", &error))?;
+    }
+    Ok(())
+}
+
+fn tail_key(key: &str) -> String {
+    key::derived(key, 1)
+}
+
+fn small_key(key: &str) -> String {
+    format!("roadstead-check-{key}")
 }
 
 /// An upload in two requests, as far as it got.
@@ -40,6 +69,8 @@ struct Trial<'a> {
     content: Bytes,
     cut: u64,
     state: UploadState,
+    /// What is no trouble but should be known.
+    warning: Option<String>,
 }
 
 impl Trial<'_> {
@@ -53,7 +84,7 @@ impl Trial<'_> {
         self.state = first.flush().await.map_err(|error| words("writing", &error))?;
         drop(first);
         if let Storage::Objects(objects) = &bucket.storage {
-            list_parts(objects, &self.state).await;
+            self.warning = list_parts(objects, &self.state).await;
         }
 
         let saved = UploadState::from_text(&self.state.to_text())?;
@@ -122,7 +153,7 @@ impl Trial<'_> {
             StatusCode::PARTIAL_CONTENT => self.compare(&body, &range, &what),
             StatusCode::OK => Err(refused(&format!("{what} ignores ranges"))),
             _ => {
-                let said = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
+                let said = one_line(&String::from_utf8_lossy(&body[..body.len().min(500)]));
                 Err(refused(&format!("{what} is answered with {status}: {said}")))
             }
         }
@@ -138,30 +169,26 @@ impl Trial<'_> {
 }
 
 /// The service does not need it, but whoever looks for lost space does; so it is only said.
-async fn list_parts(objects: &Objects, state: &UploadState) {
+async fn list_parts(objects: &Objects, state: &UploadState) -> Option<String> {
     let listed = async {
         let Some(address) = objects.list_parts_address(state).await.ok()? else { return Some(true) };
         let answer = objects.http().get(address).send().await.ok()?;
         let listed = answer.status() == StatusCode::OK;
         Some(listed && answer.text().await.ok()?.contains("<PartNumber>1</PartNumber>"))
     };
-    if listed.await != Some(true) {
-        tracing::warn!(
-            "the object store does not let us list the parts of an unfinished upload; pushes work all the same"
-        );
-    }
+    let words = "the object store does not let us list the parts of an unfinished upload; pushes work all the same";
+    (listed.await != Some(true)).then(|| words.to_owned())
 }
 
 /// The mark that says whose bucket it is must be made by one of several nodes that start at once.
-async fn conditional_put(bucket: &Bucket) -> Result<(), BlobError> {
-    let key = format!("roadstead-check-{}", bucket.fresh_key());
+async fn conditional_put(bucket: &Bucket, key: &str) -> Result<(), BlobError> {
     let attempt = async {
-        let first = bucket.put_small(&key, Bytes::from_static(b"first"), true).await?;
-        let second = bucket.put_small(&key, Bytes::from_static(b"second"), true).await?;
-        Ok((first, second, bucket.get_small(&key).await?))
+        let first = bucket.put_small(key, Bytes::from_static(b"first"), true).await?;
+        let second = bucket.put_small(key, Bytes::from_static(b"second"), true).await?;
+        Ok((first, second, bucket.get_small(key).await?))
     };
     let result = attempt.await;
-    let swept = bucket.delete(&key).await;
+    let swept = bucket.delete(key).await;
     let what = "writing an object only if it is new (If-None-Match: *)";
     match result.map_err(|error: BlobError| words(what, &error))? {
         (true, false, Some(kept)) if kept == "first" => swept.map_err(|error| words("deleting an object", &error)),
@@ -169,8 +196,12 @@ async fn conditional_put(bucket: &Bucket) -> Result<(), BlobError> {
     }
 }
 
+/// A node without memory to spare can say nothing of a bucket.
 fn words(what: &str, error: &BlobError) -> BlobError {
-    refused(&format!("{what}: {error}"))
+    if *error == BlobError::NoMemory {
+        return BlobError::NoMemory;
+    }
+    refused(&format!("{what}: {}", one_line(&error.to_string())))
 }
 
 fn refused(words: &str) -> BlobError {

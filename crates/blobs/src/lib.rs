@@ -13,7 +13,7 @@
 //! | `objects` | S3, Google Cloud Storage, Azure: parts, tails, presigned addresses |
 //! | `state`, `hashing` | what is remembered of an upload |
 //! | `buffer`, `budget` | page-aligned pooled buffers, the global memory budget |
-//! | `check` | tries everything a running service needs and says in words what fails |
+//! | `check`, `words` | tries everything a running service needs and says in words what fails |
 
 mod appender;
 mod body;
@@ -29,6 +29,7 @@ mod key;
 mod objects;
 mod options;
 mod state;
+mod words;
 
 pub use appender::{Appender, Finished, Stored};
 pub use body::ByteBody;
@@ -39,3 +40,4 @@ pub use error::{BlobError, FinishError};
 pub use key::KeySource;
 pub use options::{AzureOptions, BucketKind, BucketOptions, GcsOptions, S3Options};
 pub use state::UploadState;
+pub use words::one_line;

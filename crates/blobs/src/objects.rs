@@ -2,6 +2,7 @@
 
 mod connect;
 mod failure;
+pub(crate) mod rules;
 mod write;
 
 use std::{future::Future, ops::Range, sync::Arc, time::Duration};
@@ -10,8 +11,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt};
 use http::Method;
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, multipart::MultipartStore,
-    path::Path, signer::Signer,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    multipart::MultipartStore,
+    path::Path,
+    signer::{SignedUrlOptions, Signer},
 };
 use roadstead_model::Reach;
 
@@ -187,10 +190,21 @@ impl Objects {
     /// A signed address of our own endpoint that lists the parts of an upload; `None` where there is no such thing.
     pub(crate) async fn list_parts_address(&self, state: &UploadState) -> Result<Option<String>, BlobError> {
         let (Some(multipart), "s3") = (&state.multipart, self.kind_name) else { return Ok(None) };
-        let query = object_store::signer::SignedUrlOptions::new().with_query([("uploadId", multipart.id.as_str())]);
-        let target = path(&state.key)?;
-        let signed = self.own_signer.signed_url_opts(Method::GET, &target, self.presign_lifetime, &query);
-        Ok(Some(self.within(signed, reading).await?.into()))
+        self.own_address(&path(&state.key)?, ("uploadId", &multipart.id)).await.map(Some)
+    }
+
+    /// A signed address of our own endpoint that reads a setting of the bucket, such as `lifecycle`; `None` where there is no such thing.
+    pub(crate) async fn settings_address(&self, setting: &str) -> Result<Option<String>, BlobError> {
+        if self.kind_name != "s3" {
+            return Ok(None);
+        }
+        self.own_address(&Path::default(), (setting, "")).await.map(Some)
+    }
+
+    async fn own_address(&self, target: &Path, parameter: (&str, &str)) -> Result<String, BlobError> {
+        let query = SignedUrlOptions::new().with_query([parameter]);
+        let signed = self.own_signer.signed_url_opts(Method::GET, target, self.presign_lifetime, &query);
+        Ok(self.within(signed, reading).await?.into())
     }
 
     /// One request, retries included, ends within the time that is promised to the holder of the lease.

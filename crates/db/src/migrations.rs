@@ -4,16 +4,17 @@
 //! database's clock; digests one byte of algorithm and the hash; names that are paged compare by bytes.
 
 mod audit;
+mod buckets;
 mod images;
 mod oidc;
 mod quota;
 
-use self::{audit::AUDIT, images::IMAGES, oidc::OIDC, quota::QUOTA};
+use self::{audit::AUDIT, buckets::BUCKETS, images::IMAGES, oidc::OIDC, quota::QUOTA};
 use crate::migrate::Migration;
 
 /// All steps, oldest first.
 pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, OIDC, AUDIT, QUOTA];
+    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, OIDC, AUDIT, QUOTA, BUCKETS];
 
 /// `body`: the bytes themselves, where they are few. Then there is no object, and `object_key` is empty.
 const SMALL_BLOBS: &str = "ALTER TABLE blob ADD COLUMN body {bytes};";

@@ -5,7 +5,8 @@ use roadstead_model::{ProjectName, RegistryName};
 use crate::{
     Db, DbError, Row, Tx,
     audit::{self, By},
-    event, params, quota,
+    bucket, event, params,
+    quota::{self, Quota},
     usage::Usage,
 };
 
@@ -38,6 +39,10 @@ pub struct Registry {
     pub trashed_until: Option<i64>,
     /// What it stores, what lies in the trash included.
     pub usage: Usage,
+    /// Its bucket did not do what is needed when it was last tried.
+    pub bucket_trouble: bool,
+    /// It, or its project, has more than its quotas allow.
+    pub over_quota: bool,
 }
 
 /// What a new registry is made with.
@@ -49,6 +54,8 @@ pub struct NewRegistry {
     pub name: RegistryName,
     /// Row of its bucket.
     pub bucket: i64,
+    /// It is to have the bucket for itself.
+    pub alone: bool,
     /// Random id for private host names; fixed for good.
     pub private_id: String,
     /// Words about it.
@@ -78,6 +85,8 @@ pub enum Created {
     Taken,
     /// The project has as many registries as it may have.
     NoRoom,
+    /// It is to have the bucket for itself, and another registry is in it (perhaps in the trash). The transaction must be given up.
+    BucketTaken,
 }
 
 /// Makes a registry.
@@ -90,6 +99,11 @@ pub async fn create(tx: &mut Tx<'_>, new: &NewRegistry) -> Result<Created, DbErr
     let project = find_or_make_project(tx, &new.project, &new.by).await?;
     if !quota::has_room_for_registry(tx, project).await? {
         return Ok(Created::NoRoom);
+    }
+    if new.alone && bucket::lock_and_ask_if_taken(tx, new.bucket).await? {
+        // Perhaps by one of this name, which was made meanwhile.
+        let taken = tx.query_opt(TAKEN, params![new.name.as_str()], |_| Ok(())).await?.is_some();
+        return Ok(if taken { Created::Taken } else { Created::BucketTaken });
     }
     let id = tx
         .query_opt(
@@ -130,7 +144,10 @@ macro_rules! registry_sql {
              u.tags + COALESCE((SELECT CAST(SUM(c.tags) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.bytes + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
              u.image_bytes + COALESCE((SELECT CAST(SUM(c.image_bytes) AS BIGINT) FROM usage_change c WHERE c.registry = g.id), 0),
-             g.private_id
+             g.private_id, b.trouble IS NOT NULL, g.max_repositories, g.max_bytes,
+             (CASE WHEN p.max_bytes IS NULL THEN FALSE ELSE p.max_bytes
+             < COALESCE((SELECT CAST(SUM(o.bytes) AS BIGINT) FROM usage o JOIN registry r ON r.id = o.registry WHERE r.project = p.id), 0)
+             + COALESCE((SELECT CAST(SUM(c.bytes) AS BIGINT) FROM usage_change c JOIN registry r ON r.id = c.registry WHERE r.project = p.id), 0) END)
              FROM registry g JOIN project p ON p.id = g.project JOIN bucket b ON b.id = g.bucket
              JOIN usage u ON u.registry = g.id LEFT JOIN deletion d ON d.id = g.deletion ",
             $rest
@@ -139,6 +156,9 @@ macro_rules! registry_sql {
 }
 
 fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
+    let usage = Usage::from_row(row, 11)?;
+    let own = Quota { limit: row.get(19)?, used: usage.bytes };
+    let repositories = Quota { limit: Some(row.get(18)?), used: usage.repositories };
     Ok(Registry {
         id: row.get(0)?,
         name: row.get(1)?,
@@ -151,8 +171,10 @@ fn registry(row: &Row<'_>) -> Result<Registry, DbError> {
         created: row.get(8)?,
         trashed_until: row.get(9)?,
         epoch: row.get(10)?,
-        usage: Usage::from_row(row, 11)?,
+        usage,
         private_id: row.get(16)?,
+        bucket_trouble: row.get(17)?,
+        over_quota: own.is_over() || repositories.is_over() || row.get(20)?,
     })
 }
 

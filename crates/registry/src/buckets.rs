@@ -1,14 +1,14 @@
 //! The buckets of a region: which belong to the database, and who is who.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
 use bytes::Bytes;
 use roadstead_blobs::Bucket;
 use roadstead_db::{
-    Db,
+    Db, bucket,
     registry::{self, BucketRow},
 };
 
@@ -28,11 +28,14 @@ const MARKING_RETRY: Duration = Duration::from_millis(200);
 
 /// Buckets by name, the default one always among them.
 #[derive(Clone)]
-pub struct Buckets(Vec<(String, Bucket)>);
+pub struct Buckets {
+    named: Vec<(String, Bucket)>,
+    for_one: BTreeSet<String>,
+}
 
 impl From<Bucket> for Buckets {
     fn from(default: Bucket) -> Self {
-        Self(vec![(DEFAULT_BUCKET.to_owned(), default)])
+        Self { named: vec![(DEFAULT_BUCKET.to_owned(), default)], for_one: BTreeSet::new() }
     }
 }
 
@@ -40,13 +43,20 @@ impl Buckets {
     /// Adds a bucket. Its name must be new.
     #[must_use]
     pub fn and(mut self, name: &str, bucket: Bucket) -> Self {
-        self.0.push((name.to_owned(), bucket));
+        self.named.push((name.to_owned(), bucket));
+        self
+    }
+
+    /// The bucket of this name is for one registry alone.
+    #[must_use]
+    pub fn for_one(mut self, name: &str) -> Self {
+        self.for_one.insert(name.to_owned());
         self
     }
 
     /// All of them with their names, the default one first.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bucket)> {
-        self.0.iter().map(|(name, bucket)| (name.as_str(), bucket))
+        self.named.iter().map(|(name, bucket)| (name.as_str(), bucket))
     }
 }
 
@@ -54,6 +64,7 @@ impl Buckets {
 pub(crate) struct Known {
     buckets: HashMap<i64, Bucket>,
     rows: BTreeMap<String, i64>,
+    for_one: HashSet<i64>,
     default: i64,
 }
 
@@ -61,7 +72,7 @@ impl Known {
     /// Compares each bucket with what the database knows of it.
     pub(crate) async fn open(db: &Db, buckets: Buckets) -> Result<Self> {
         let (mut known, mut rows) = (HashMap::new(), BTreeMap::new());
-        for (name, bucket) in buckets.0 {
+        for (name, bucket) in buckets.named {
             let row = identify(db, &name, &bucket).await.map_err(|error| of_bucket(&name, error))?;
             known.insert(row, bucket);
             rows.insert(name, row);
@@ -75,7 +86,11 @@ impl Known {
         }
         let default = rows.get(DEFAULT_BUCKET).copied();
         let default = default.ok_or_else(|| Error::Internal("there is no default bucket".to_owned()))?;
-        Ok(Self { buckets: known, rows, default })
+        for name in &buckets.for_one {
+            warn_if_shared(db, name).await?;
+        }
+        let for_one = buckets.for_one.iter().filter_map(|name| rows.get(name).copied()).collect();
+        Ok(Self { buckets: known, rows, for_one, default })
     }
 
     pub(crate) fn of_row(&self, row: i64) -> Result<&Bucket> {
@@ -90,6 +105,10 @@ impl Known {
         self.rows.keys().map(String::as_str)
     }
 
+    pub(crate) fn is_for_one(&self, row: i64) -> bool {
+        self.for_one.contains(&row)
+    }
+
     pub(crate) fn default(&self) -> i64 {
         self.default
     }
@@ -98,6 +117,23 @@ impl Known {
     pub(crate) fn are_own(&self) -> bool {
         self.buckets.values().all(|bucket| !bucket.is_shared())
     }
+}
+
+/// A bucket can be declared to be for one registry when several are in it: they stay, and no other one comes.
+async fn warn_if_shared(db: &Db, name: &str) -> Result<()> {
+    if let Some(words) = bucket::show(db, name).await?.and_then(|it| too_many(it.registries)) {
+        tracing::warn!(bucket = name, "{words}");
+    }
+    Ok(())
+}
+
+/// What to say of a bucket for one registry that has so many, those in the trash included.
+pub fn too_many(registries: i64) -> Option<String> {
+    (registries > 1).then(|| {
+        format!(
+            "this bucket is meant for one registry alone, and {registries} are in it, those in the trash included: they stay, and no further one can be made in it"
+        )
+    })
 }
 
 /// Whether a database and a bucket belong together, or are both new. Only reads; the database may have no tables yet, or not be

@@ -47,6 +47,8 @@ pub struct Options {
     pub ticket_key: TicketKey,
     /// Bytes of manifests and small blobs that are kept in memory.
     pub body_cache: u64,
+    /// How long after one look at a bucket the next one is due; 0 = never.
+    pub bucket_check: i64,
 }
 
 const SECOND: i64 = 1_000_000;
@@ -66,6 +68,7 @@ impl Default for Options {
             require_blobs: false,
             ticket_key: TicketKey::default(),
             body_cache: 64 << 20,
+            bucket_check: 3600 * SECOND,
         }
     }
 }
@@ -167,11 +170,9 @@ impl Core {
         self.0.buckets.names()
     }
 
-    /// Tries all that a running service needs of the bucket of this name, which no upload notices: what it does not do, in words. `None`: there
-    /// is no such bucket.
-    pub async fn try_bucket(&self, name: &str) -> Option<std::result::Result<(), String>> {
-        let bucket = self.bucket(self.bucket_row(name)?).ok()?;
-        Some(bucket.check().await.map_err(|error| error.to_string()))
+    /// Whether the bucket of this name is for one registry alone.
+    pub fn is_for_one(&self, name: &str) -> bool {
+        self.bucket_row(name).is_some_and(|row| self.0.buckets.is_for_one(row))
     }
 
     /// The facts of a place for who asks.

@@ -11,10 +11,12 @@
 //! | `restore` | what lies in the trash comes back, or goes for good |
 //! | `list`, `referrers` | tags, catalog, referrers |
 //! | `registries` | registries are made, changed and deleted |
+//! | `checks` | buckets are tried from time to time |
 //! | `maintain` | the trash ends, the collector collects, uploads expire |
 
 mod artifacts;
 mod buckets;
+mod checks;
 mod configs;
 mod core;
 mod delete;
@@ -34,7 +36,7 @@ mod upload;
 
 pub use self::{
     artifacts::{ArtifactDetails, ArtifactsAsked},
-    buckets::{Buckets, DEFAULT_BUCKET, MARKER_KEY, check_bucket},
+    buckets::{Buckets, DEFAULT_BUCKET, MARKER_KEY, check_bucket, too_many},
     configs::{Config, Step},
     core::{Core, Gate, Options},
     error::Error,

@@ -26,6 +26,11 @@ pub enum RegistryError {
     /// There is no bucket of this name.
     #[error("there is no bucket called {0}")]
     NoBucket(String),
+    /// The bucket is for one registry, and one has it.
+    #[error(
+        "the bucket {0} is for one registry alone, and another one has it (perhaps one in the trash): name another bucket, or none to take the default one"
+    )]
+    BucketTaken(String),
     /// The name is taken.
     #[error("there is a registry called {0} already")]
     Taken(RegistryName),
@@ -106,7 +111,7 @@ impl Core {
     /// Makes a registry.
     ///
     /// # Errors
-    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `NoRoom`, `Invalid`.
+    /// `Taken`, `InTrash`, `NoProject`, `NoBucket`, `BucketTaken`, `NoRoom`, `Invalid`.
     pub async fn create_registry(
         &self,
         name: &RegistryName,
@@ -122,19 +127,24 @@ impl Core {
             project: plan.project,
             name: name.clone(),
             bucket,
+            alone: plan.bucket.as_deref().is_some_and(|name| self.is_for_one(name)),
             private_id: hex(&rand::random::<[u8; 8]>()),
             description: plan.description,
             public_pull: plan.public_pull,
             public_endpoint: plan.public_endpoint,
             by: by.clone(),
         };
-        let input = (new, plan.make_project);
-        let made = self.db().write(input, |tx, (new, make_project)| {
+        let input = (new, plan.make_project, plan.bucket.unwrap_or_default());
+        let made = self.db().write(input, |tx, (new, make_project, bucket)| {
             Box::pin(async move {
                 if !make_project && project::hold(tx, &new.project).await?.is_none() {
                     return Err(RegistryError::NoProject);
                 }
-                Ok(registry::create(tx, new).await?)
+                match registry::create(tx, new).await? {
+                    // A project that was made for it goes too.
+                    Created::BucketTaken => Err(RegistryError::BucketTaken(bucket.clone())),
+                    made => Ok(made),
+                }
             })
         });
         let made = made.await?;

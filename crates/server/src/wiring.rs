@@ -77,6 +77,9 @@ pub async fn open_buckets(config: &Config, budget: &MemoryBudget) -> Result<Buck
     for (name, further) in &config.buckets {
         let opened = open_bucket(config, further, budget.clone()).await;
         buckets = buckets.and(name.as_str(), opened.map_err(|words| format!("buckets.{name}: {words}"))?);
+        if further.exclusive {
+            buckets = buckets.for_one(name.as_str());
+        }
     }
     Ok(buckets)
 }
@@ -237,6 +240,7 @@ pub async fn open_core(config: &Config, db: Db, buckets: Buckets, ticket_key: Ti
         audit_life: micros(config.history.audit_days, DAY),
         history_life: micros(config.history.tag_days, DAY),
         require_blobs: config.manifests.require_blobs,
+        bucket_check: micros(config.bucket.check_minutes, 60 * SECOND),
         ticket_key,
         ..roadstead_registry::Options::default()
     };

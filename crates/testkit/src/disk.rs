@@ -63,8 +63,15 @@ impl SmallDisk {
     /// # Panics
     /// When that is refused.
     pub fn grow(&self, options: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.path).status();
-        assert!(status.is_ok_and(|status| status.success()), "the disk can't be made larger");
+        self.remount(options);
+    }
+
+    /// Makes it read-only, or writable again.
+    ///
+    /// # Panics
+    /// When that is refused, as while a file on it is open for writing.
+    pub fn set_read_only(&self, yes: bool) {
+        self.remount(if yes { "ro" } else { "rw" });
     }
 
     /// Fills it with a file, to the last byte.
@@ -99,6 +106,11 @@ impl SmallDisk {
         let filler = self.filler();
         let removed = if filler.is_dir() { fs::remove_dir_all(&filler) } else { fs::remove_file(&filler) };
         removed.expect("a disk that was filled");
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.path).status();
+        assert!(status.is_ok_and(|status| status.success()), "the disk can't be mounted again with {options}");
     }
 
     fn filler(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    http::{Request, Response},
+    http::{Body, Request, Response},
     process::{self, Output, Process, until},
     sigv4, wire,
 };
@@ -28,8 +28,8 @@ pub struct S3 {
     pub secret_access_key: String,
     /// The region to sign for.
     pub region: String,
-    /// Id and secret of the key that makes buckets.
-    owner: (String, String),
+    /// Id and secret of the key that makes buckets, and reads all their settings.
+    pub owner: (String, String),
     process: Option<Process>,
     /// How it was started here.
     command: Option<Command>,
@@ -186,6 +186,29 @@ impl S3 {
         let answer = self.send(Request::new("PUT", &format!("/{name}"))).expect("S3 answers");
         assert_eq!(answer.status, 200, "PUT /{name}: {answer:?}");
         name
+    }
+
+    /// A new bucket that keeps what is deleted; its name. `None`: the S3 knows no object lock.
+    ///
+    /// # Panics
+    /// When S3 does not answer.
+    pub fn locked_bucket(&self) -> Option<String> {
+        let name = format!("locked-{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let request = Request::new("PUT", &format!("/{name}")).header("X-Amz-Bucket-Object-Lock-Enabled", "true");
+        (self.send(request).expect("S3 answers").status == 200).then_some(name)
+    }
+
+    /// Gives a bucket a life-cycle configuration with these rules.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn set_lifecycle(&self, bucket: &str, rules: &str) {
+        let text = format!(
+            "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rules}</LifecycleConfiguration>"
+        );
+        let request = Request::new("PUT", &format!("/{bucket}?lifecycle=")).body(Body::Length(text.into_bytes()));
+        let answer = self.send(request).expect("S3 answers");
+        assert_eq!(answer.status, 200, "PUT /{bucket}?lifecycle: {answer:?}");
     }
 
     /// The keys of all objects of a bucket.

@@ -1,4 +1,4 @@
-//! AWS Signature Version 4 of a request without a body: enough to make a bucket and look into it.
+//! AWS Signature Version 4 of a request whose body is not signed: enough to make a bucket and look into it.
 
 use aws_lc_rs::hmac;
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ use crate::{content::hex, http::Request};
 pub fn sign(request: Request, host: &str, region: &str, key_id: &str, secret: &str) -> Request {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let day = &now[..8];
-    let payload = hex(&Sha256::digest(b""));
+    let payload = "UNSIGNED-PAYLOAD";
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let names = "host;x-amz-content-sha256;x-amz-date";
     let headers = format!("host:{host}\nx-amz-content-sha256:{payload}\nx-amz-date:{now}\n");
@@ -26,7 +26,7 @@ pub fn sign(request: Request, host: &str, region: &str, key_id: &str, secret: &s
     request
         .header("Host", host)
         .header("X-Amz-Date", &now)
-        .header("X-Amz-Content-Sha256", &payload)
+        .header("X-Amz-Content-Sha256", payload)
         .header("Authorization", &authorization)
 }
 

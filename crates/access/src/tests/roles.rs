@@ -118,6 +118,7 @@ fn a_robot_is_nobody_in_another_project() {
                         project: "elsewhere".parse().unwrap(),
                         name: "foreign".parse().unwrap(),
                         bucket,
+                        alone: false,
                         private_id: "foreign".to_owned(),
                         description: String::new(),
                         public_pull: false,

@@ -155,3 +155,12 @@ async fn a_download_from_a_store_is_handed_out_no_faster_than_it_is_taken() {
     assert_eq!(used(&kind), 0);
     assert_eq!(read, whole[..read.len()]);
 }
+
+#[tokio::test]
+async fn a_node_without_memory_finds_nothing_wrong_with_a_bucket() {
+    let hurried = || MemoryBudget::new(64).with_patience(Duration::from_millis(1));
+    for kind in kinds_within(hurried(), hurried()).await {
+        let _whole = kind.budget.take(MemoryUse::Starting, kind.budget.total()).await.expect("free");
+        assert_eq!(kind.bucket.check().await, Err(BlobError::NoMemory));
+    }
+}

@@ -7,6 +7,7 @@ use roadstead_blobs::{
     BlobError, Bucket, BucketKind, BucketOptions, FinishError, MemoryBudget, S3Options, UploadState,
 };
 use roadstead_model::{Algorithm, Digest, Reach};
+use roadstead_testkit::engines;
 
 use crate::kinds::{PART_BYTES, content, key_of, read_all, s3, s3_options};
 
@@ -129,6 +130,40 @@ async fn the_check_names_what_is_wrong() {
     assert!(wrong.contains("credentials"), "{wrong}");
     let wrong = words(change(|s3| s3.signing_endpoint = Some("http://127.0.0.1:1".into()))).await;
     assert!(wrong.contains("presigned address (http://127.0.0.1:1/") && !wrong.contains("Signature"), "{wrong}");
+}
+
+#[tokio::test]
+async fn the_check_finds_settings_that_remove_objects_or_keep_them() {
+    let Some(options) = s3_options().await else { return };
+    let s3 = engines::s3().expect("there are options of it");
+    let check = async |name: &str| {
+        let mut options = BucketOptions { part_bytes: PART_BYTES, ..options.clone() };
+        if let BucketKind::S3(s3_options) = &mut options.kind {
+            s3_options.name = name.to_owned();
+            (s3_options.access_key_id, s3_options.secret_access_key) =
+                (Some(s3.owner.0.clone()), Some(s3.owner.1.clone()));
+        }
+        let bucket = Bucket::open(options, MemoryBudget::new(64)).await.expect("settings that look right");
+        bucket.check().await
+    };
+    let blocking = tokio::task::spawn_blocking(move || (s3.bucket(), s3.locked_bucket()));
+    let (plain, locked) = blocking.await.expect("two buckets");
+    let rule = |prefix: &str| {
+        let rules = format!(
+            "<Rule><ID>old</ID><Filter><Prefix>{prefix}</Prefix></Filter><Status>Enabled</Status><Expiration><Days>30</Days></Expiration></Rule>"
+        );
+        let plain = plain.clone();
+        tokio::task::spawn_blocking(move || s3.set_lifecycle(&plain, &rules))
+    };
+    rule("logs/").await.expect("set");
+    assert_eq!(check(&plain).await, Ok(None));
+    rule("objects/").await.expect("set");
+    let wrong = check(&plain).await;
+    assert!(matches!(&wrong, Err(BlobError::Refused(words)) if words.contains("life-cycle rule \"old\"")), "{wrong:?}");
+    if let Some(locked) = locked {
+        let wrong = check(&locked).await;
+        assert!(matches!(&wrong, Err(BlobError::Refused(words)) if words.contains("object lock is on")), "{wrong:?}");
+    }
 }
 
 /// No server needed: nobody listens there.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use roadstead_access::{ManageError, Subject};
 use roadstead_db::bucket::{self, BucketUse};
-use roadstead_registry::DEFAULT_BUCKET;
+use roadstead_registry::{DEFAULT_BUCKET, too_many};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,6 +36,21 @@ pub(super) struct BucketView {
     registries: i64,
     /// Bytes that these store; what several of them have is counted for each.
     bytes: i64,
+    /// It is for one registry alone.
+    exclusive: bool,
+    /// The registry that has it for itself, be it in the trash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
+    /// When it was last tried, which is done when it is new and from time to time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    checked: Option<Time>,
+    /// What it did not do then, in words; its registries are in trouble with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+    /// What is no trouble but should be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// What was found when a bucket was tried.
@@ -46,10 +61,21 @@ pub(super) struct BucketCheck {
     /// What it does not do, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
+    /// What is no trouble but should be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 fn view(api: &Api, found: BucketUse) -> BucketView {
+    let exclusive = api.core().is_for_one(&found.name);
+    let too_many = if exclusive { too_many(found.registries) } else { None };
+    let warnings: Vec<_> = too_many.into_iter().chain(found.found.warning).collect();
     BucketView {
+        exclusive,
+        registry: found.registry.filter(|_| exclusive && found.registries == 1),
+        checked: found.checked.map(Time),
+        trouble: found.found.trouble,
+        warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
         default: found.name == DEFAULT_BUCKET,
         configured: api.core().bucket_row(&found.name).is_some(),
         name: found.name,
@@ -89,7 +115,9 @@ pub(super) async fn get_bucket(
 
 /// Try a bucket
 ///
-/// Writes, reads, lists and deletes what a running service would, presigned addresses included, and leaves nothing behind.
+/// Writes, reads, lists and deletes what a running service would, presigned addresses included, and leaves nothing behind. Also looked at is
+/// whether object lock or a life-cycle rule would keep or remove objects (S3, if the key may read these settings). What was found is shown
+/// with the bucket from then on.
 #[utoipa::path(post, path = "/api/v1/buckets/{bucket}/check", tag = "Buckets", params(("bucket" = String, Path, description = "Name")),
     responses((status = 200, description = "What was found.", body = BucketCheck)))]
 pub(super) async fn check_bucket(
@@ -98,8 +126,8 @@ pub(super) async fn check_bucket(
     Segments(name): Segments<String>,
 ) -> Result<Json<BucketCheck>, Problem> {
     caller.allow(&api, Subject::Region).await?;
-    let trouble = api.core().try_bucket(known(&api, &name)?).await.ok_or_else(missing)?.err();
-    Ok(Json(BucketCheck { works: trouble.is_none(), trouble }))
+    let found = api.core().try_bucket(known(&api, &name)?).await?.ok_or_else(missing)?;
+    Ok(Json(BucketCheck { works: found.trouble.is_none(), trouble: found.trouble, warning: found.warning }))
 }
 
 /// The name, if it is that of a bucket of this node.

@@ -41,6 +41,7 @@ pub(super) struct RegistryView {
     /// Clients outside the network reach it. Without it, it answers on private listeners alone.
     public_endpoint: bool,
     endpoints: EndpointsView,
+    status: RegistryStatus,
     /// When it was made.
     #[schema(inline)]
     created: Time,
@@ -49,6 +50,32 @@ pub(super) struct RegistryView {
     #[schema(inline)]
     trashed_until: Option<Time>,
     usage: UsageView,
+}
+
+/// The first of these that holds: `in_deletion`, it lies in the trash; `bucket_trouble`, its bucket did not do what is needed when it was last
+/// tried (a system administrator sees what); `over_quota`, it or its project has more than its quotas allow; `ready`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RegistryStatus {
+    /// Nothing is in the way.
+    Ready,
+    /// What was found is shown with the bucket.
+    BucketTrouble,
+    /// Nothing is added until it is less.
+    OverQuota,
+    /// Its name stays taken until it is gone.
+    InDeletion,
+}
+
+impl RegistryStatus {
+    fn of(registry: &Registry) -> Self {
+        match registry {
+            Registry { trashed_until: Some(_), .. } => Self::InDeletion,
+            Registry { bucket_trouble: true, .. } => Self::BucketTrouble,
+            Registry { over_quota: true, .. } => Self::OverQuota,
+            _ => Self::Ready,
+        }
+    }
 }
 
 /// Where clients find a registry.
@@ -103,6 +130,7 @@ impl RegistryView {
         let public = if registry.public_endpoint { endpoint(Reach::Public) } else { None };
         let endpoints = EndpointsView { public, private: endpoint(Reach::Private) };
         Self {
+            status: RegistryStatus::of(&registry),
             name: registry.name,
             project: registry.project,
             kind: registry.kind,
@@ -129,7 +157,7 @@ impl RegistryView {
 pub(super) struct NewRegistry {
     /// The project it is to belong to, which has to be there.
     project: String,
-    /// The bucket that its layers are to live in; left out: the default one.
+    /// The bucket that its layers are to live in; left out: the default one. One that is for one registry alone must have none, not in the trash either.
     bucket: Option<String>,
     /// At most 200 characters.
     #[serde(default)]

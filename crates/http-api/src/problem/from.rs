@@ -97,7 +97,7 @@ impl From<core::RegistryError> for Problem {
         match error {
             E::Missing(_) | E::NoProject => Self::not_found(words),
             E::NoBucket(_) => Self::field("bucket", words),
-            E::Taken(_) | E::InTrash(_) | E::NoRoom => Self::conflict(words),
+            E::Taken(_) | E::InTrash(_) | E::NoRoom | E::BucketTaken(_) => Self::conflict(words),
             E::Stale => Self::new(Code::Stale, words),
             E::Invalid(words) => Self::invalid(words),
             E::Database(error) => error.into(),

@@ -67,6 +67,7 @@ impl World {
             project: "project".parse().expect("a name"),
             name: "team".parse().expect("a name"),
             bucket: core.default_bucket(),
+            alone: false,
             private_id: "private".into(),
             description: String::new(),
             public_pull: false,

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what is around the tests is tests as well")]
 
+mod buckets;
 mod collect;
 mod concurrent;
 mod content;

@@ -141,6 +141,7 @@ async fn the_name_stays_taken_until_the_end_of_the_trash(scene: Scene) {
             project: "home".parse().unwrap(),
             name: "main".parse().unwrap(),
             bucket: core.default_bucket(),
+            alone: false,
             private_id: "again".to_owned(),
             description: String::new(),
             public_pull: false,

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use roadstead_blobs::{Bucket, BucketKind, BucketOptions, MemoryBudget, S3Options};
 use roadstead_db::{DatabaseUrl, Db, DbError, Engine, Tx, params, registry};
 use roadstead_model::Place;
-use roadstead_registry::{Core, Gate, Options};
+use roadstead_registry::{Buckets, Core, Gate, Options};
 use roadstead_testkit::{S3, engines, postgres::Database};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +128,7 @@ impl Scene {
             project: "home".parse().unwrap(),
             name: name.parse().unwrap(),
             bucket: self.core.default_bucket(),
+            alone: false,
             private_id: name.to_owned(),
             description: String::new(),
             public_pull: false,
@@ -154,6 +155,11 @@ impl Scene {
         Core::open(self.place.db(ahead).await, self.place.bucket(self.small_bytes).await, options)
             .await
             .expect("another node")
+    }
+
+    /// Another node over the same database and buckets of the caller's.
+    pub(crate) async fn node_over(&self, ahead: i64, buckets: Buckets) -> Core {
+        Core::open(self.place.db(ahead).await, buckets, self.options.clone()).await.expect("another node")
     }
 
     pub(crate) fn is_embedded(&self) -> bool {

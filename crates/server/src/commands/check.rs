@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use roadstead_access::{Access, Clock, Entropy};
-use roadstead_blobs::Bucket;
+use roadstead_blobs::{Bucket, one_line};
 use roadstead_db::{DatabaseUrl, Db};
 use roadstead_oidc::Issuer;
 use roadstead_registry::{DEFAULT_BUCKET, check_bucket};
@@ -208,11 +208,15 @@ async fn bucket(config: &Config, name: &str, of: &config::Bucket, db: &Known) ->
     let bucket = wiring::open_bucket(config, of, wiring::memory_budget(config)).await?;
     // Before anything is written to it.
     belongs(name, &bucket, db).await?;
-    bucket.check().await.map_err(|error| error.to_string())?;
-    Ok(match of.redirect || of.private_signing_endpoint.is_some() {
+    let warning = bucket.check().await.map_err(|error| error.to_string())?;
+    let words = match of.redirect || of.private_signing_endpoint.is_some() {
         _ if is_directory => format!("{} can be written and read", directory.display()),
         true => "can be written, read and deleted, presigned addresses too".to_owned(),
         false => "can be written, read and deleted".to_owned(),
+    };
+    Ok(match warning {
+        Some(warning) => format!("{words}; {warning}"),
+        None => words,
     })
 }
 
@@ -224,34 +228,4 @@ async fn belongs(name: &str, bucket: &Bucket, db: &Known) -> Result<(), String> 
         Known::Nothing => return Ok(()),
     };
     check_bucket(db, name, bucket).await.map_err(|error| wiring::core_words(&error))
-}
-
-/// Words of a storage service as one line of text: of an XML document what it says to people.
-fn one_line(words: &str) -> String {
-    let mut text = words.to_owned();
-    while let Some(start) = text.find("<?xml").or_else(|| text.find("<Error")) {
-        let end = text[start..].find("</Error>").map_or(text.len(), |end| start + end + "</Error>".len());
-        let document = &text[start..end];
-        let said: Vec<_> = ["Code", "Message"].into_iter().filter_map(|name| element(document, name)).collect();
-        text = format!("{}{}{}", &text[..start], said.join(": "), &text[end..]);
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn element(document: &str, name: &str) -> Option<String> {
-    let (_, rest) = document.split_once(&format!("<{name}>"))?;
-    Some(rest.split_once('<')?.0.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_storage_service_says_is_one_line_without_markup() {
-        let said = "asking: 403\n<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>\n<Message>No.</Message><Id>7</Id></Error> (2 tries)";
-        assert_eq!(one_line(said), "asking: 403 AccessDenied: No. (2 tries)");
-        assert_eq!(one_line("cut <Error><Code>A</Code><Mess"), "cut A");
-        assert_eq!(one_line("a </Error> <Error>"), "a </Error>");
-    }
 }

@@ -259,9 +259,10 @@ fn open(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, Stri
 /// What runs beside the requests. It is dropped when the drain begins: each piece of it is a transaction, or harmless to
 /// do again.
 fn start_background(core: &Core, rest: Duration, health: &Health, drain: &Drain) {
-    let (maintained, counted) = (core.clone(), core.clone());
+    let (maintained, counted, checked) = (core.clone(), core.clone(), core.clone());
     until_drain(drain, async move { maintained.maintain(rest).await });
     until_drain(drain, async move { counted.keep_writing_pulls(PULLS_EVERY).await });
+    until_drain(drain, async move { checked.keep_buckets_checked().await });
     let health = health.clone();
     until_drain(drain, async move { health.probe_buckets().await });
 }

@@ -72,6 +72,10 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
         "bucket.shared is set without bucket.path: name the directory that all nodes share",
     );
     check_bucket(config, bucket, &mut refuse);
+    refuse(
+        bucket.exclusive,
+        "bucket.exclusive is set: the default bucket is for all registries that name none; name a bucket for one registry alone in [buckets.NAME]",
+    );
     for (name, bucket) in &config.buckets {
         let section = format!("{FURTHER_BUCKETS}.{name}.");
         let mut refuse = |wrong: bool, words: &str| refuse(wrong, &words.replace("bucket.", &section));

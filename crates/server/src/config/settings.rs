@@ -176,6 +176,8 @@ settings! {
             "Directory for the kind `directory`; the bytes lie in `objects` below it. Without it: `DATA_DIR`.";
         shared: bool = "false", yes_or_no(),
             "The directory is on a file system that all nodes share. Without it, a directory serves one node.";
+        exclusive: bool = "false", yes_or_no(),
+            "The bucket is for one registry alone: the first one that is made in it has it, until it has left the trash. For buckets of `[buckets.NAME]`.";
         name: Option<String> = "", optional(text()),
             "Name of the bucket (Azure: of the container). It must exist.";
         endpoint: Option<String> = "", optional(web_address()),
@@ -210,6 +212,8 @@ settings! {
             "Seconds within which the object storage has to carry a request out, tries again included; then its client gets 503. It must be enough for a part over your line. A download ends when no byte comes for so long.";
         probe_seconds: u64 = "15", number(1..=3600),
             "Seconds between two looks whether the buckets answer; that of the default bucket counts for all. `/readyz` says that they can't be reached when none has answered for four times as long.";
+        check_minutes: u64 = "60", number(0..=44_640),
+            "Minutes between two tries of each bucket: whether it can be written, read and deleted from, and whether object lock or a life-cycle rule is in the way (S3, if the key may read these). One in trouble is tried again after five minutes. 0 for never; that of the default bucket counts for all.";
         small_bytes: u64 = "16384", number(0..=65_536),
             "Blobs of up to so many bytes lie in the database and not in the bucket: configs of images, signatures. A file or object for each would cost more than its bytes. 0 for none; what is stored already stays where it is.";
         reserve_mib: u64 = "64", number(0..=1_048_576),

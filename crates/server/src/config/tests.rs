@@ -122,6 +122,9 @@ fn a_further_bucket_has_the_settings_of_the_first_under_its_name() {
     refused("[buckets.default]\npath = '/x'", &[], &["[buckets.default]", "[bucket]"]);
     refused("[buckets.Archive]\npath = '/x'", &[], &["[buckets.Archive]", "lower-case"]);
     refused("[buckets]\narchive = '/x'", &[], &["[buckets.archive]"]);
+    refused("[bucket]\nexclusive = true", &[], &["bucket.exclusive", "all registries", "[buckets.NAME]"]);
+    let own = load("[buckets.own]\nexclusive = true\npath = '/own'", &[], &[]).expect("right");
+    assert!(own.buckets[&"own".parse().expect("a name")].exclusive && !own.bucket.exclusive);
     refused("", &[("ROADSTEAD_BUCKETS_ARCHIVE_KNID", "s3")], &["ROADSTEAD_BUCKETS_ARCHIVE_KNID"]);
     refused("[buckets.a]\npath = '/x'\n[buckets.b]\npath = '/x/'", &[], &["the same place"]);
     refused("data_dir = '/x'\n[buckets.a]\npath = '/x'", &[], &["the same place"]);

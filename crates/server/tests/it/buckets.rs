@@ -1,19 +1,26 @@
 //! Several buckets in one region: which registry's bytes go where, and what is refused.
 
 use roadstead_testkit::{
-    Server, Setup, content, digest, engines,
+    Client, Response, Server, Setup, content, digest, engines,
     http::{escape, with_parameter},
     process, random_bytes,
     server::bucket_environment,
 };
 
-use crate::scene::{Engine, Storage, on_both_engines};
+use serde_json::{Value, json};
+
+use crate::{
+    management::send,
+    scene::{Engine, Storage, on_both_engines},
+};
 
 on_both_engines!(
     mount_between_registries,
     a_bucket_must_be_known,
     one_place_is_one_bucket,
     a_bucket_in_use_stays_configured,
+    a_bucket_is_for_one_registry,
+    a_bucket_of_two_becomes_one_for_one,
 );
 
 /// A server with the further bucket `archive`, of the same kind as its default one.
@@ -126,4 +133,60 @@ fn a_bucket_in_use_stays_configured(storage: &Storage) {
     assert!(words.contains("[buckets.archive]"), "{words}");
     server.start_with(setup);
     server.client().push_image("far/app", "v1", &content::image(1));
+}
+
+const EXCLUSIVE: &str = "ROADSTEAD_BUCKETS_ARCHIVE_EXCLUSIVE";
+
+fn make_in_archive(root: &Client, name: &str) -> Response {
+    send(root, "PUT", &format!("/registries/{name}"), &json!({"project": "team", "bucket": "archive"}))
+}
+
+/// The first registry that is made in it has it, in the trash too; who has it is shown to whom it concerns.
+fn a_bucket_is_for_one_registry(storage: &Storage) {
+    let server = Server::start(with_archive(storage).set(EXCLUSIVE, "true"));
+    let root = server.client();
+    let bucket = |name: &str| root.get(&format!("/api/v1/buckets/{name}")).expect(200).json();
+    send(&root, "PUT", "/projects/team", &json!({})).expect(201);
+    let shown = bucket("archive");
+    assert_eq!((&shown["exclusive"], &shown["registry"]), (&json!(true), &Value::Null));
+    make_in_archive(&root, "first").expect(201);
+    make_in_archive(&root, "first").expect(200);
+    let refused = make_in_archive(&root, "second").expect(409).json();
+    let words = refused["detail"].as_str().unwrap();
+    assert!(words.contains("archive is for one registry alone") && words.contains("another bucket"), "{words}");
+    assert!(!words.contains("first"), "whose it is, is not for everybody: {words}");
+    let said = server.run(&["registry", "create", "second", "--bucket", "archive"]).refused().to_owned();
+    assert!(said.contains("one registry alone"), "{said}");
+    let shown = bucket("archive");
+    assert_eq!((&shown["registry"], &shown["warning"]), (&json!("first"), &Value::Null));
+    let default = bucket("default");
+    assert_eq!((&default["exclusive"], &default["registry"]), (&json!(false), &Value::Null));
+
+    root.push_image("first/app", "v1", &content::image(1));
+    send(&root, "DELETE", "/registries/first", &Value::Null).expect(204);
+    make_in_archive(&root, "second").expect(409);
+    assert_eq!(bucket("archive")["registry"], "first");
+}
+
+/// Those that were in it before stay, which is said; no further one comes.
+fn a_bucket_of_two_becomes_one_for_one(storage: &Storage) {
+    let setup = with_archive(storage);
+    let mut server = Server::start(setup.clone());
+    send(&server.client(), "PUT", "/projects/team", &json!({})).expect(201);
+    for name in ["first", "second"] {
+        make_in_archive(&server.client(), name).expect(201);
+    }
+    server.stop();
+    server.start_with(setup.set(EXCLUSIVE, "true"));
+    let words = "is meant for one registry alone, and 2 are in it";
+    let logged = server.output().wait_for(0, |line| (line.contains(words) && line.contains("archive")).then_some(()));
+    logged.expect("the log says so");
+    let root = server.client();
+    let shown = root.get("/api/v1/buckets/archive").expect(200).json();
+    assert!(shown["warning"].as_str().is_some_and(|warning| warning.contains(words)), "{shown}");
+    assert_eq!(shown["registry"], Value::Null);
+    for name in ["first", "second"] {
+        root.push_image(&format!("{name}/app"), "v1", &content::image(1));
+    }
+    make_in_archive(&root, "third").expect(409);
 }
