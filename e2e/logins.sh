@@ -49,9 +49,10 @@ job_token() {
 
 # ---- the clients; each pushes one thing to PLACE/CLIENT, a chart to PLACE/harbour
 
-# as NAME: from here on the clients keep their logins at a home of its own
+# as WHO CLIENT: from here on the logins are those of a home of its own, as many
+# clients look into the same files
 as() {
-    export HOME=$work/home-$1
+    export HOME=$work/home-$1-$2
     export DOCKER_CONFIG=$HOME/.docker REGISTRY_AUTH_FILE=$HOME/auth.json
     mkdir -p "$DOCKER_CONFIG"
     [[ -e $REGISTRY_AUTH_FILE ]] || echo '{}' >"$REGISTRY_AUTH_FILE"
@@ -149,8 +150,8 @@ cannot() {
 works() {
     local client host
     echo "-- $1"
-    as "$1"
     for client in "${clients[@]}"; do
+        as "$1" "$client"
         for host in "${hosts[@]}"; do
             log_in "$client" "$host" "$2" "$3" >"$work/login.out" 2>&1 || {
                 sed 's/^/   | /' "$work/login.out" >&2
@@ -166,13 +167,16 @@ works() {
 limited() {
     local client
     echo "-- $1, beyond its limits"
-    as "$1"
     for client in "${clients[@]}"; do
+        as "$1" "$client"
         denied "$client pushes elsewhere" push "$client" "$push_host/$images/other"
         denied "$client pulls from elsewhere" pull "$client" "$pull_host/$images/other"
     done
+    as "$1" crane
     denied "crane deletes" crane delete "$push_host/$images/builds/$1/crane:1"
+    as "$1" skopeo
     denied "skopeo deletes" skopeo delete --tls-verify=false "docker://$push_host/$images/builds/$1/skopeo:1"
+    as "$1" oras
     denied "oras deletes" oras manifest delete --force --plain-http "$push_host/$images/builds/$1/oras:1"
 }
 
@@ -212,9 +216,11 @@ as_ada() { # METHOD PATH [BODY]: with the session, not the key
 by_person() {
     works person "$ada_id" "$ada_secret"
     for client in "${clients[@]}"; do # for others to be refused
+        as person "$client"
         push "$client" "$push_host/$images/other" >"$work/other.out" 2>&1 || fail "$client: $(tail -n 3 "$work/other.out")"
     done
     say "each pushes elsewhere too"
+    as person crane
     denied "crane deletes, which an uploader may not" crane delete "$push_host/$images/other/crane:1"
 }
 
@@ -223,10 +229,11 @@ by_job() {
     token=$(job_token)
     works job shop/ci "$token"
     limited job
-    same "what docker keeps is not the job's token" false \
-        "$(jq --arg token "$token" 'tostring | contains($token)' "$DOCKER_CONFIG/config.json")"
+    same "what docker keeps is not the job's token: a name alone, and a refresh token" "shop/ci: 43" \
+        "$(jq -r --arg host "$push_host" '.auths[$host] | "\(.auth | @base64d) \(.identitytoken | length)"' \
+            "$work/home-job-docker/.docker/config.json")"
     echo "-- jobs that are not meant"
-    as stranger
+    as stranger all
     for client in docker helm oras skopeo podman; do
         stopped "$client, a job of another repository" log_in "$client" "$push_host" shop/ci "$(job_token '.repository = "acme/other"')"
         stopped "$client, a token for another service" log_in "$client" "$push_host" shop/ci "$(job_token '.aud = "https://other.example"')"
@@ -238,7 +245,7 @@ by_job() {
 by_secret() {
     local secret=$work/secret-$1 host=$pull_host place=$pull_host/$images/builds/$1
     echo "-- a secret of kubectl, with the key of the $1"
-    as nobody
+    as nobody all
     kubectl create secret docker-registry regcred --docker-server="$host" --docker-username="$2" --docker-password="$3" \
         --docker-email=ci@example.com --dry-run=client -o json >"$secret.json"
     same "its type" kubernetes.io/dockerconfigjson "$(jq -r .type "$secret.json")"
@@ -265,8 +272,8 @@ by_secret() {
 # over WHO: those that had signed in are refused, on each node, and so is the token in hand
 over() {
     local client host
-    as "$1"
     for client in "${clients[@]}"; do
+        as "$1" "$client"
         for host in "${hosts[@]}"; do
             stopped "$client pulls from $host" pull "$client" "$host/$images/builds/$1"
         done
