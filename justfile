@@ -44,6 +44,11 @@ e2e-private:
     cargo build --release
     PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/private-network.sh
 
+# Every way of signing in, with real clients: keys, jobs of a CI, secrets of kubectl; and a key that is revoked under them.
+logins:
+    cargo build --release
+    PATH="$(e2e/install --path):$PATH" ROADSTEAD_BIN="${CARGO_TARGET_DIR:-target}/release/roadstead" e2e/logins.sh
+
 # All real clients on all engines, or only some; writes their rows in docs/compatibility.md. Half an hour the first time, for their installation.
 e2e-full *recipes:
     cargo build --release

@@ -76,7 +76,7 @@ pub enum TokenError {
     #[error("the access key id or secret is wrong")]
     WrongCredentials,
     /// 400 `invalid_grant`: not a refresh token, or one for another host, or one that has ended with its key or by itself.
-    #[error("the refresh token is not valid, or not any more")]
+    #[error("the login is not valid, or not any more: log in again")]
     InvalidGrant,
     /// 400: the request makes no sense; the text says why.
     #[error("{0}")]

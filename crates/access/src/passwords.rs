@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use argon2::{
-    Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _,
-    password_hash::{Salt, SaltString},
-};
+use argon2::{Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _, password_hash::SaltString};
 use roadstead_db::DbError;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -19,8 +16,9 @@ const WAITING: usize = 64;
 const SHORTEST: usize = 12;
 /// What is longer would only cost time.
 const LONGEST: usize = 128;
-/// A salt for who does not exist.
-const NOBODYS_SALT: &str = "cm9hZHN0ZWFkIHNhbHQ";
+/// What a password is compared with where there is nobody, or they have none, so that this takes as long.
+const NOBODYS: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$cm9hZHN0ZWFkLXNhbHQtMQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Hashes and compares, a few at a time and off the threads that answer.
 #[derive(Clone)]
@@ -53,16 +51,19 @@ impl Passwords {
         if password.chars().count() > LONGEST {
             return Ok(false);
         }
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| NOBODYS.to_owned());
         self.work(move || {
-            let Some(stored) = stored else {
-                let salt = Salt::from_b64(NOBODYS_SALT).map_err(|error| error.to_string())?;
-                let hash = Argon2::default().hash_password(password.as_bytes(), salt);
-                return hash.map(|_| false).map_err(|error| error.to_string());
-            };
             let stored = PasswordHash::new(&stored).map_err(|error| error.to_string())?;
-            Ok(Argon2::default().verify_password(password.as_bytes(), &stored).is_ok())
+            Ok(Argon2::default().verify_password(password.as_bytes(), &stored).is_ok() && exists)
         })
         .await
+    }
+
+    /// Nothing is hashed from now on: whoever would have waited for it is told to come again.
+    #[cfg(test)]
+    pub(crate) fn stop(&self) {
+        self.places.close();
     }
 
     async fn work<T: Send + 'static>(
@@ -164,5 +165,25 @@ mod tests {
         assert_eq!(passwords.fits("correct horse".into(), Some(one.clone())).await, Ok(true));
         assert_eq!(passwords.fits("correct horsE".into(), Some(one)).await, Ok(false));
         assert_eq!(passwords.fits("correct horse".into(), None).await, Ok(false));
+    }
+
+    /// Nobody is told from somebody by how long it takes.
+    #[tokio::test]
+    async fn nobodys_password_is_as_much_work() {
+        let passwords = Passwords::new(Entropy::system());
+        let somebodys = passwords.hash("correct horse".into()).await.unwrap();
+        let [nobodys, somebodys] = [NOBODYS, &somebodys].map(|stored| PasswordHash::new(stored).unwrap());
+        assert_eq!(
+            (nobodys.algorithm, nobodys.version, &nobodys.params),
+            (somebodys.algorithm, somebodys.version, &somebodys.params)
+        );
+        let lengths = |hash: &PasswordHash<'_>| (hash.salt.unwrap().len(), hash.hash.unwrap().len());
+        assert_eq!(lengths(&nobodys), lengths(&somebodys));
+        let (none, some) = (None, Some(somebodys.to_string()));
+        passwords.stop();
+        for stored in [none, some] {
+            let compared = passwords.fits("correct horse".into(), stored).await;
+            assert!(matches!(compared, Err(ManageError::Database(DbError::Unavailable(_)))), "{compared:?}");
+        }
     }
 }

@@ -44,7 +44,7 @@ const COUNTED: u64 = 100_000;
 pub struct Sessions {
     db: Db,
     entropy: Entropy,
-    passwords: Passwords,
+    pub(crate) passwords: Passwords,
     failures: Cache<String, u32>,
 }
 

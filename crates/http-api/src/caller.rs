@@ -58,6 +58,11 @@ fn nobody() -> Problem {
     Refusal::Unauthenticated.into()
 }
 
+/// The one answer to what another site made a browser ask for.
+fn other_site() -> Problem {
+    Problem::denied("another site made this request: open the console itself")
+}
+
 /// Who a request comes from. Somebody, or a refusal.
 pub(crate) async fn identify(
     api: &Api,
@@ -65,8 +70,12 @@ pub(crate) async fn identify(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<roadstead_access::Caller, Problem> {
+    // A browser sends sessions along by itself, and keys that somebody typed into its own form.
+    if !method.is_safe() && is_of_other_site(origin, headers) {
+        return Err(other_site());
+    }
     if !headers.contains_key(header::AUTHORIZATION)
-        && let Some(caller) = of_session(api, origin, method, headers).await?
+        && let Some(caller) = of_session(api, origin, headers).await?
     {
         return Ok(caller);
     }
@@ -158,16 +167,12 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// A browser sends requests that another site made along with our cookies.
+    /// Nobody is signed in or out by another site.
     ///
     /// # Errors
     /// 403.
     pub(crate) fn refuse_other_sites(&self) -> Result<(), Problem> {
-        if self.other_site {
-            Err(Problem::denied("another site made this request: open the console itself"))
-        } else {
-            Ok(())
-        }
+        if self.other_site { Err(other_site()) } else { Ok(()) }
     }
 
     /// The address that it comes from.
@@ -262,12 +267,8 @@ fn is_of_other_site(origin: &Origin, headers: &HeaderMap) -> bool {
 async fn of_session(
     api: &Api,
     origin: &Origin,
-    method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<roadstead_access::Caller>, Problem> {
     let Some(secret) = SESSION.find(origin, headers) else { return Ok(None) };
-    if !method.is_safe() && is_of_other_site(origin, headers) {
-        return Err(Problem::denied("another site made this request: open the console itself"));
-    }
     Ok(api.sessions().caller(secret).await?)
 }

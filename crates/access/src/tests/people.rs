@@ -96,21 +96,29 @@ fn keys_end_with_their_owner() {
         people.set_role(RoleIn::Project("project".parse().unwrap()), &name, Role::Viewer, &by()).await.unwrap();
         let grant = ask(&node, signed_in(&key), &["repository:closed/a:pull"], false).await.unwrap();
         let caller = bearer(&node, &grant.token).await.unwrap();
+        let new_refresh_token = async || {
+            let grant = ask(&node, signed_in(&key), &[], true).await.unwrap();
+            Credentials::Refresh(grant.refresh_token.unwrap())
+        };
         let change = |barred, disabled| PersonChange { barred, disabled, ..PersonChange::default() };
         for (off, on) in [
             (change(Some(true), None), change(Some(false), None)),
             (change(None, Some(true)), change(None, Some(false))),
         ] {
             assert_eq!(attempt(&world, &caller, Action::Pull, "closed/a").await, Ok(()));
+            let refresh = new_refresh_token().await;
             people.change(&name, None, off, &by()).await.unwrap();
             assert_eq!(attempt(&world, &caller, Action::Pull, "closed/a").await, Err(Refusal::InvalidToken));
             assert_eq!(basic(&node, &key.key_id, &key.secret).await.unwrap_err(), Refusal::Unauthenticated);
             assert_eq!(ask(&node, signed_in(&key), &[], false).await, Err(TokenError::WrongCredentials));
+            assert_eq!(ask(&node, refresh, &[], false).await, Err(TokenError::InvalidGrant));
             people.change(&name, None, on, &by()).await.unwrap();
         }
+        let refresh = new_refresh_token().await;
         people.remove(&name, None, &by()).await.unwrap();
         assert_eq!(attempt(&world, &caller, Action::Pull, "closed/a").await, Err(Refusal::InvalidToken));
         assert_eq!(basic(&node, &key.key_id, &key.secret).await.unwrap_err(), Refusal::Unauthenticated);
+        assert_eq!(ask(&node, refresh, &[], false).await, Err(TokenError::InvalidGrant));
     });
 }
 

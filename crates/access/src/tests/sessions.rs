@@ -84,6 +84,33 @@ fn sessions_end_with_the_password_and_the_person() {
     });
 }
 
+/// Whether a name is somebody's can't be told by the time either: each sign-in waits for a password to be compared, so none comes to an end where that is not possible.
+#[test]
+fn a_name_that_nobody_has_costs_the_same() {
+    on_each_engine(async |world| {
+        let sessions = with_ada(&world).await;
+        let (bob, by) = ("bob".parse().unwrap(), By::name("administrator"));
+        let people = People::new(world.db.clone());
+        people.create(&bob, PersonChange::default(), &by).await.unwrap();
+        sessions.set_password(&bob, Some(PASSWORD.to_owned()), &by).await.unwrap();
+        let disabled = PersonChange { disabled: Some(true), ..PersonChange::default() };
+        people.change(&bob, None, disabled, &by).await.unwrap();
+        sessions.passwords.stop();
+        for (what, name, password) in [
+            ("right", "ada", PASSWORD),
+            ("wrong", "ada", "wrong"),
+            ("nobody", "nobody", PASSWORD),
+            ("no name", "a b", PASSWORD),
+            ("without a password", "administrator", PASSWORD),
+            ("disabled", "bob", PASSWORD),
+        ] {
+            let answer = sessions.sign_in(name, password.to_owned(), &from("192.0.2.1")).await.map(drop);
+            let waits = matches!(answer, Err(SignInError::Failed(ManageError::Database(DbError::Unavailable(_)))));
+            assert!(waits, "{what}: {answer:?}");
+        }
+    });
+}
+
 /// Unknown names and wrong passwords are the same answer, wait the same, and are one line an hour in the audit log.
 #[test]
 fn who_fails_often_waits() {

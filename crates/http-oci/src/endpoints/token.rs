@@ -173,7 +173,9 @@ fn exchanged(grant: &TokenGrant) -> String {
 
 /// An error by its OAuth name, and in the form of all errors of the registry beside it.
 fn oauth_error(status: StatusCode, name: &str, message: &str) -> Response<Body> {
-    let code = if status == StatusCode::UNAUTHORIZED { "UNAUTHORIZED" } else { "UNSUPPORTED" };
+    // docker shows this code to its user, also that of a login that is over.
+    let is_login = status == StatusCode::UNAUTHORIZED || name == "invalid_grant";
+    let code = if is_login { "UNAUTHORIZED" } else { "UNSUPPORTED" };
     let body = json!({ "error": name, "error_description": message, "errors": [{ "code": code, "message": message }] });
     Answer::new(status)
         .header(header::CONTENT_TYPE, JSON)

@@ -94,7 +94,7 @@ fn cast(server: &Server) -> (Client, BTreeMap<&'static str, Client>) {
 
 /// What is asked in the walk: nothing of it changes anything that the next caller needs. Operations that would are asked on a condition
 /// that is not met, or for something that is not there, both of which only those hear of who may do it.
-fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
+pub(crate) fn attempt(operation: &str) -> (Value, Option<(&'static str, &'static str)>) {
     let (new, stale) = (Some(("If-None-Match", "*")), Some(("If-Match", "\"0\"")));
     match operation {
         "put_person" | "put_project" | "put_robot" => (json!({}), new),

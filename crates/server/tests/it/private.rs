@@ -72,7 +72,7 @@ fn hidden(server: &Server) -> (content::Image, Vec<(&'static str, Client)>) {
 }
 
 /// All that can be asked of `/v2` about a registry of this name, and for tokens for it.
-fn questions(name: &str, image: &content::Image) -> Vec<Request> {
+pub(crate) fn questions(name: &str, image: &content::Image) -> Vec<Request> {
     let (blob, manifest) = (digest(&image.blobs[0]), image.manifest.digest());
     let at = |method: &str, rest: &str| Request::new(method, &format!("/v2/{name}/app/{rest}"));
     let upload = "blobs/uploads/00000000-0000-0000-0000-000000000000";
@@ -112,7 +112,7 @@ fn questions(name: &str, image: &content::Image) -> Vec<Request> {
 }
 
 /// What a client sees of an answer, but for what differs between any two: times, ids, signatures, and the name itself.
-fn seen(answer: &Response, name: &str) -> String {
+pub(crate) fn seen(answer: &Response, name: &str) -> String {
     let mut headers: Vec<_> = answer
         .headers
         .iter()

@@ -185,6 +185,8 @@ fn t7_wrong_refresh_token(t: &Scene) {
         answer.expect_one_of(&[400, 401]);
         if answer.status == 400 && !wrong.is_empty() {
             assert_eq!(answer.json()["error"], "invalid_grant", "{answer:?}");
+            // What docker tells its user.
+            assert_eq!(answer.json()["errors"][0]["code"], "UNAUTHORIZED", "{answer:?}");
         }
     }
 }
