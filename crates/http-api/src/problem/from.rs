@@ -111,7 +111,7 @@ impl From<core::ImageError> for Problem {
         let words = error.to_string();
         match error {
             E::Missing(_) => Self::not_found(words),
-            E::Stale => Self::new(Code::Stale, words),
+            E::Exists(_) | E::Stale => Self::new(Code::Stale, words),
             E::InTheWay(_) => Self::conflict(words),
             E::Invalid(field, words) => Self::field(field, words),
             E::Core(error) => error.into(),

@@ -135,7 +135,7 @@ async fn a_tag_by_hand_obeys_the_rules_of_pushes(scene: Scene) {
     let image = scene.core.image(app).await.unwrap();
     let [v1, v2] = ["v1", "v2"].map(|tag| tag.parse().unwrap());
     assert!(scene.core.set_tag(&image, &v2, &first, true, &by).await.unwrap());
-    assert!(matches!(scene.core.set_tag(&image, &v2, &first, true, &by).await, Err(ImageError::Stale)));
+    assert!(matches!(scene.core.set_tag(&image, &v2, &first, true, &by).await, Err(ImageError::Exists("tag"))));
     assert!(!scene.core.set_tag(&image, &v2, &second, false, &by).await.unwrap());
     let absent = digest(b"absent");
     assert!(matches!(scene.core.set_tag(&image, &v2, &absent, false, &by).await, Err(ImageError::Missing("artifact"))));
