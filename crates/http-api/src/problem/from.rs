@@ -53,7 +53,7 @@ impl From<ManageError> for Problem {
         match error {
             ManageError::Unauthenticated => Refusal::Unauthenticated.into(),
             ManageError::Denied => Self::denied(words),
-            ManageError::Missing(_) => Self::not_found(words),
+            ManageError::Missing(_) | ManageError::InTrash => Self::not_found(words),
             ManageError::Taken(_) | ManageError::InTheWay(_) => Self::conflict(words),
             ManageError::Stale => Self::new(Code::Stale, words),
             ManageError::Invalid(words) => Self::invalid(words),
