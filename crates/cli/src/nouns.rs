@@ -71,12 +71,13 @@ The key is kept in $XDG_CONFIG_HOME/roadstead/contexts.toml, for you alone. In C
         #[command(subcommand)]
         command: registry::Command,
     },
-    /// Images of a registry: list, show, change, delete
+    /// Images of a registry: list, show, pulls, change, delete
     #[command(after_help = "Examples:
   roadstead image list team --sort -pulls
   roadstead image show team/app
   roadstead image change team/app --description \"The web shop\" --mutable-tags false
   roadstead image delete team/app              asks for the name again; it goes to the trash")]
+  roadstead image pulls team/app --from 2026-11-01     how often it was pulled, day by day
     Image {
         /// What to do
         #[command(subcommand)]
