@@ -25,6 +25,7 @@ mod catalog;
 mod client;
 mod client_commands;
 mod client_images;
+mod client_quotas;
 mod commands;
 mod concurrency;
 mod datasets;
