@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod mix;
 mod operations;
+mod pages;
 mod rights;
 mod scaled_out;
 mod table;
@@ -97,8 +98,8 @@ fn main() -> ExitCode {
 struct Scale {
     rounds: u32,
     seconds: f64,
-    /// Tags and blobs of the large database.
-    tags: u32,
+    /// Rows of each kind in the large database.
+    rows: u32,
     /// Bytes of each of the blobs that are pushed at once.
     pushed: usize,
     mix: Duration,
@@ -106,8 +107,8 @@ struct Scale {
 
 impl Scale {
     const FULL: Self =
-        Self { rounds: 5, seconds: 3.0, tags: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
-    const SHORT: Self = Self { rounds: 1, seconds: 0.7, tags: 100_000, pushed: 8 << 20, mix: Duration::from_secs(5) };
+        Self { rounds: 5, seconds: 3.0, rows: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
+    const SHORT: Self = Self { rounds: 1, seconds: 0.7, rows: 100_000, pushed: 8 << 20, mix: Duration::from_secs(5) };
 
     fn of(arguments: &Arguments) -> Self {
         let scale = if arguments.guard { Self::SHORT } else { Self::FULL };
@@ -167,7 +168,7 @@ impl Bench {
             println!("{check}");
             let checks = match check {
                 "mix" => mix::measure(runtime, ground, self.scale.mix),
-                "large" => large::measure(runtime, ground, self.scale.tags, seconds),
+                "large" => large::measure(runtime, ground, self.scale.rows, seconds),
                 "memory" => memory::measure(runtime, ground, self.scale.pushed),
                 "rights" => rights::measure(runtime, ground, &self.content, self.scale.rounds, seconds),
                 _ => scaled_out::measure(runtime, ground, &self.content, self.scale.rounds, seconds).unwrap_or_else(

@@ -40,6 +40,9 @@ pub enum ManageError {
     /// 404: there is no such thing, or it is kept from this caller.
     #[error("there is no such {0}")]
     Missing(&'static str),
+    /// 404: the registry lies in the trash, and the caller may know that.
+    #[error("the registry lies in the trash: restore it first")]
+    InTrash,
     /// 409: the name is taken.
     #[error("there is a {0} of this name already")]
     Taken(&'static str),
@@ -75,7 +78,7 @@ pub struct Manager {
 /// Whether this caller may do this now: **the** decision of management.
 ///
 /// # Errors
-/// `Unauthenticated`, `Denied`, `Missing`, `Database`.
+/// `Unauthenticated`, `Denied`, `Missing`, `InTrash`, `Database`.
 pub async fn manage(db: &Db, caller: &Caller, right: Right, subject: Subject<'_>) -> Result<Manager, ManageError> {
     // What can't be a name is not sent to the database, which would refuse some of it.
     let (project, registry) = match subject {
@@ -93,7 +96,15 @@ pub async fn manage(db: &Db, caller: &Caller, right: Right, subject: Subject<'_>
         _ => return Err(ManageError::Unauthenticated),
     };
     let facts = facts::of_management(db, who, project, registry, trash).await?;
-    judge(right, subject, &facts)?;
+    match judge(right, subject, &facts) {
+        Ok(()) => {}
+        Err(ManageError::Missing(_))
+            if matches!(subject, Subject::Registry(_)) && sees_in_trash(db, who, registry).await? =>
+        {
+            return Err(ManageError::InTrash);
+        }
+        Err(error) => return Err(error),
+    }
     let administrator = facts.key.is_some_and(|key| key.administrator);
     Ok(Manager {
         name: facts.owner,
@@ -102,6 +113,12 @@ pub async fn manage(db: &Db, caller: &Caller, right: Right, subject: Subject<'_>
         project: facts.project,
         registry: facts.registry,
     })
+}
+
+/// Whether the caller sees a registry of this name in the trash.
+async fn sees_in_trash(db: &Db, who: Who, registry: &str) -> Result<bool, DbError> {
+    let facts = facts::of_management(db, who, "", registry, true).await?;
+    Ok(judge(Right::See, Subject::AnyRegistry(registry), &facts).is_ok())
 }
 
 fn judge(right: Right, subject: Subject<'_>, facts: &ManagementFacts) -> Result<(), ManageError> {

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod audit;
+mod bucket;
 mod completion;
 mod context;
 mod image;
@@ -11,6 +12,7 @@ mod logout;
 mod member;
 mod person;
 mod project;
+mod quota;
 pub mod registry;
 mod robot;
 mod robot_key;
@@ -71,10 +73,11 @@ The key is kept in $XDG_CONFIG_HOME/roadstead/contexts.toml, for you alone. In C
         #[command(subcommand)]
         command: registry::Command,
     },
-    /// Images of a registry: list, show, change, delete
+    /// Images of a registry: list, show, pulls, change, delete
     #[command(after_help = "Examples:
   roadstead image list team --sort -pulls
   roadstead image show team/app
+  roadstead image pulls team/app --from 2026-11-01     how often it was pulled, day by day
   roadstead image change team/app --description \"The web shop\" --mutable-tags false
   roadstead image delete team/app              asks for the name again; it goes to the trash")]
     Image {
@@ -148,6 +151,27 @@ The key is kept in $XDG_CONFIG_HOME/roadstead/contexts.toml, for you alone. In C
         #[command(subcommand)]
         command: project::Command,
     },
+    /// How much a project or a registry may hold: show, change
+    #[command(after_help = "Examples:
+  roadstead quota show --project shop
+  roadstead quota show --registry shop-images -o json
+  roadstead quota change --project shop --registries 20 --bytes 500GB
+  roadstead quota change --registry shop-images --images 1000 --bytes none")]
+    Quota {
+        /// What to do
+        #[command(subcommand)]
+        command: quota::Command,
+    },
+    /// Buckets, where the bytes of layers lie: list, show, check
+    #[command(after_help = "Examples:
+  roadstead bucket list
+  roadstead bucket show default -o json
+  roadstead bucket check default               writes, reads and deletes what a service would; 1 if something does not work")]
+    Bucket {
+        /// What to do
+        #[command(subcommand)]
+        command: bucket::Command,
+    },
     /// People: list, show, create, change, delete, password, identity
     #[command(after_help = "Examples:
   roadstead person create ada --full-name \"Ada Lovelace\" --email ada@example.com
@@ -209,6 +233,8 @@ pub(crate) async fn run(verb: Verb, flags: &Flags, world: &World) -> Result<(), 
         Verb::Key { command } => key::run(command, &session()?).await,
         Verb::Member { command } => member::run(command, &session()?).await,
         Verb::Project { command } => project::run(command, &session()?).await,
+        Verb::Quota { command } => quota::run(command, &session()?).await,
+        Verb::Bucket { command } => bucket::run(command, &session()?).await,
         Verb::Person { command } => person::run(command, &session()?).await,
         Verb::Robot { command } => robot::run(command, &session()?).await,
         Verb::Audit { command } => audit::run(command, &session()?).await,

@@ -1,9 +1,11 @@
 //! Flags that several commands share, and bodies made of flags.
 
+use std::fmt;
+
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::{failure::Failure, terminal::Terminal};
+use crate::{client::Path, failure::Failure, terminal::Terminal};
 
 /// How much of a list is wanted.
 #[derive(Clone, Copy, Debug, Args)]
@@ -15,6 +17,54 @@ pub struct Paging {
     #[arg(long, value_name = "COUNT", default_value_t = 1000, hide_default_value = true,
         value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) page_size: u64,
+}
+
+/// What a command is about: a project, or one registry.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Scope {
+    /// A project, with each of its registries
+    #[arg(long)]
+    project: Option<String>,
+    /// One registry alone
+    #[arg(long)]
+    registry: Option<String>,
+}
+
+impl Scope {
+    /// Which of both.
+    pub(crate) fn place(&self) -> Place<'_> {
+        match &self.project {
+            Some(project) => Place::Project(project),
+            None => Place::Registry(self.registry.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// A project or a registry, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    Project(&'a str),
+    Registry(&'a str),
+}
+
+impl Place<'_> {
+    /// The path of what it has under this name.
+    pub(crate) fn path(self, what: &str) -> Path {
+        match self {
+            Self::Project(name) => Path::of(&["projects", name, what]),
+            Self::Registry(name) => Path::of(&["registries", name, what]),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project(name) => write!(f, "project {name}"),
+            Self::Registry(name) => write!(f, "registry {name}"),
+        }
+    }
 }
 
 /// How a deletion is confirmed.

@@ -1,7 +1,7 @@
 //! Pulls: how often, on which day, and when for the last time. Counted in memory and added up here some seconds later.
 
 use crate::{
-    DbError, Tx, params,
+    Db, DbError, Tx, params,
     usage::{self, Change},
 };
 
@@ -50,6 +50,14 @@ pub async fn add(tx: &mut Tx<'_>, pulled: &[Pulled]) -> Result<(), DbError> {
         usage::add(tx, &change).await?;
     }
     Ok(())
+}
+
+/// How many manifests of a repository were pulled on each day (days since 1970, UTC) of the range, both ends included; days of which
+/// nothing is kept are left out.
+pub async fn by_day(db: &Db, repository: i64, from: i64, to: i64) -> Result<Vec<(i64, i64)>, DbError> {
+    const SQL: &str = "SELECT day, CAST(SUM(pulls) AS BIGINT) FROM pull_day
+        WHERE repository = $1 AND day >= $2 AND day <= $3 GROUP BY day ORDER BY day";
+    db.list(SQL, params![repository, from, to], |row| Ok((row.get(0)?, row.get(1)?))).await
 }
 
 /// Drops up to `limit` days of pulls that are older than `age` microseconds; how many.

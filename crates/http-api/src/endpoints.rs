@@ -10,6 +10,7 @@ mod members;
 mod openapi;
 mod people;
 mod projects;
+mod pulls;
 mod quotas;
 mod registries;
 mod repositories;
@@ -94,6 +95,7 @@ pub fn all() -> Endpoints {
         .with(see_images, routes!(repositories::list_repositories))
         .with(see_images, routes!(repositories::get_repository))
         .with(change_images, routes!(repositories::patch_repository, repositories::delete_repository))
+        .with(see_images, routes!(pulls::list_pulls))
         .with(see_images, routes!(artifacts::list_artifacts))
         .with(see_images, routes!(artifacts::get_artifact))
         .with(change_images, routes!(artifacts::delete_artifact))

@@ -1,8 +1,11 @@
-//! Points in time: microseconds in the database, RFC 3339 in UTC outside.
+//! Points in time: microseconds in the database, RFC 3339 in UTC outside; and days, numbers there and ISO 8601 outside.
 
 use std::{borrow::Cow, fmt};
 
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    civil::{self, Date},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -49,6 +52,44 @@ impl ToSchema for Time {
     }
 }
 
+/// Days since 1970, UTC, written as `2026-11-22`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub i64);
+
+const FIRST_DAY: Date = civil::date(1970, 1, 1);
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let far = if self.0 < 0 { Date::MIN } else { Date::MAX };
+        let day = jiff::Span::new().try_days(self.0).and_then(|days| FIRST_DAY.checked_add(days));
+        serializer.collect_str(&day.unwrap_or(far))
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        // What else can be read as a date, such as a time, says more than a day.
+        let day: Option<Date> = text.parse().ok().filter(|day: &Date| day.to_string() == text);
+        let days = day.and_then(|day| FIRST_DAY.until(day).ok()).map(|span| i64::from(span.get_days()));
+        days.map(Self).ok_or_else(|| D::Error::custom("must be a day, such as `2026-11-22`"))
+    }
+}
+
+impl PartialSchema for Day {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Date);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+/// As [`Time`].
+impl ToSchema for Day {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Day")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +112,19 @@ mod tests {
             let error = read(wrong).expect_err(wrong).to_string();
             assert!(error.contains("RFC 3339"), "{error}");
         }
+    }
+
+    #[test]
+    fn days_are_text() {
+        let read = |text: &str| serde_json::from_str::<Day>(&format!("\"{text}\"")).map(|day| day.0);
+        for (text, day) in [("1970-01-01", 0), ("1969-12-31", -1), ("2026-11-22", 20_779), ("2024-02-29", 19_782)] {
+            assert_eq!(read(text).expect("right"), day);
+            assert_eq!(serde_json::to_string(&Day(day)).expect("JSON"), format!("\"{text}\""));
+        }
+        for wrong in ["2026-11-31", "2026-1-1", "20261122", "2026-11-22T08:00:00Z", "today", ""] {
+            let error = read(wrong).expect_err(wrong).to_string();
+            assert!(error.contains("2026-11-22"), "{error}");
+        }
+        assert!(serde_json::to_string(&Day(i64::MAX)).is_ok() && serde_json::to_string(&Day(i64::MIN)).is_ok());
     }
 }

@@ -26,6 +26,9 @@ pub enum ImageError {
     /// There is none.
     #[error("there is no such {0}")]
     Missing(&'static str),
+    /// It must be new, and is there.
+    #[error("there is a {0} of this name already, and it was to be new")]
+    Exists(&'static str),
     /// It was changed since it was read.
     #[error("it has been changed since you read it: read it again, and decide anew")]
     Stale,

@@ -43,7 +43,7 @@ pub use self::{
     images::{Image, ImageError, RepositoryChange},
     list::{CatalogOf, Page},
     pull::{Blob, Download, Manifest},
-    pulls::PULLS_EVERY,
+    pulls::{Days, PULLS_EVERY},
     push::{ManifestPush, Pushed},
     referrers::ReferrersPage,
     registries::{RegistryChange, RegistryError, RegistryPlan, delete_registry, show_registry},

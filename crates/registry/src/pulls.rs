@@ -3,7 +3,7 @@
 //! They are gathered in memory, so that a pull writes nothing, and added to the database every few seconds. A crash loses the last of them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,7 +16,7 @@ use roadstead_db::{
 };
 use tokio::sync::Notify;
 
-use crate::{Core, Gate, Result, pull::Manifest};
+use crate::{Core, Gate, Image, ImageError, Result, pull::Manifest};
 
 /// How often what was gathered is written.
 pub const PULLS_EVERY: Duration = Duration::from_secs(2);
@@ -29,6 +29,34 @@ const MOST: usize = 4096;
 const BATCH: usize = 1000;
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
+/// How many days are shown at most.
+const MOST_DAYS: i64 = 366;
+/// How many days are shown when nobody says how many.
+const USUAL_DAYS: i64 = 30;
+
+/// Of which days pulls are asked for: days since 1970, UTC, both ends included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Days {
+    /// The first one; without it the last 30 up to `to`.
+    pub from: Option<i64>,
+    /// The last one; without it today.
+    pub to: Option<i64>,
+}
+
+impl Days {
+    /// The first and the last one.
+    fn range(self, today: i64) -> std::result::Result<(i64, i64), ImageError> {
+        let to = self.to.unwrap_or(today);
+        let from = self.from.unwrap_or(to.saturating_sub(USUAL_DAYS - 1));
+        if from > to {
+            return Err(ImageError::Invalid("from", "is after `to`, which is today unless it is said".to_owned()));
+        }
+        if to.saturating_sub(from) >= MOST_DAYS {
+            return Err(ImageError::Invalid("from", format!("is at most {MOST_DAYS} days up to `to`, that included")));
+        }
+        Ok((from, to))
+    }
+}
 
 /// What is not written yet.
 #[derive(Default)]
@@ -90,6 +118,20 @@ impl Core {
         });
     }
 
+    /// How many manifests of a repository were pulled on each day (days since 1970, UTC), the first day first. Days without pulls are
+    /// there with 0; those that are not yet, and those of which nothing is kept any more, are not.
+    ///
+    /// # Errors
+    /// `Invalid` for a range that has no day, or more than 366.
+    pub async fn pulls_by_day(&self, image: &Image, days: Days) -> std::result::Result<Vec<(i64, i64)>, ImageError> {
+        let now = self.db().now().await?;
+        let today = now.div_euclid(DAY);
+        let (from, to) = days.range(today)?;
+        let kept = (now - self.options().history_life).div_euclid(DAY);
+        let found: BTreeMap<_, _> = pulls::by_day(self.db(), image.repository, from, to).await?.into_iter().collect();
+        Ok((from.max(kept)..=to.min(today)).map(|day| (day, found.get(&day).copied().unwrap_or(0))).collect())
+    }
+
     /// Writes what was counted every so often. Ends only by being dropped.
     pub async fn keep_writing_pulls(&self, every: Duration) {
         loop {
@@ -141,6 +183,19 @@ mod tests {
         let taken: Vec<_> = pulls.take().iter().map(|it| (it.artifact, it.day, it.pulls, it.last)).collect();
         assert_eq!(taken, [(1, 0, 3, 9), (1, 1, 1, DAY), (2, 0, 1, 1)]);
         assert!(pulls.take().is_empty());
+    }
+
+    #[test]
+    fn days_are_a_range_of_a_year_at_most() {
+        let range = |from, to| Days { from, to }.range(1000).ok();
+        assert_eq!(range(None, None), Some((971, 1000)));
+        assert_eq!(range(None, Some(900)), Some((871, 900)));
+        assert_eq!(range(Some(990), None), Some((990, 1000)));
+        assert_eq!(range(Some(1000), Some(1000)), Some((1000, 1000)));
+        assert_eq!(range(Some(635), None), Some((635, 1000)));
+        for (from, to) in [(Some(634), None), (Some(1001), None), (Some(i64::MIN), Some(i64::MAX))] {
+            assert_eq!(range(from, to), None, "{from:?} {to:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ const MAX_DESCRIPTION: usize = 200;
 /// Why a registry could not be made, changed or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    /// There is none of this name, or it lies in the trash.
+    /// There is none of this name.
     #[error("there is no registry called {0}")]
     Missing(RegistryName),
     /// There is no project of this name.
@@ -35,7 +35,7 @@ pub enum RegistryError {
     #[error("there is a registry called {0} already")]
     Taken(RegistryName),
     /// The name is that of a registry in the trash.
-    #[error("a registry called {0} lies in the trash, and keeps its name until it is gone for good")]
+    #[error("the registry {0} lies in the trash: it can be restored, and keeps its name until it is gone for good")]
     InTrash(RegistryName),
     /// The project may have no more registries.
     #[error(
@@ -163,7 +163,7 @@ impl Core {
     /// Changes a registry, if its epoch is still `expected` where one is given.
     ///
     /// # Errors
-    /// `Missing`, `Stale`, `Invalid`.
+    /// `Missing`, `InTrash`, `Stale`, `Invalid`.
     pub async fn change_registry(
         &self,
         name: &RegistryName,
@@ -173,7 +173,8 @@ impl Core {
     ) -> Result<Registry, RegistryError> {
         check_description(change.description.as_deref().unwrap_or_default())?;
         let input = (name.clone(), expected, change, by.clone());
-        self.db()
+        let changed = self
+            .db()
             .write(input, |tx, (name, expected, change, by)| {
                 Box::pin(async move {
                     let found = registry::lock_settings(tx, name).await?;
@@ -199,8 +200,12 @@ impl Core {
                     Ok(())
                 })
             })
-            .await?;
-        self.registry(name).await
+            .await;
+        let found = self.registry(name).await?;
+        match changed {
+            Err(RegistryError::Missing(_)) => Err(RegistryError::InTrash(name.clone())),
+            changed => changed.map(|()| found),
+        }
     }
 
     /// Puts a registry into the trash.

@@ -32,7 +32,7 @@ impl Core {
     /// Points a tag to an artifact of its repository, as a push would. True: there was no such tag. `only_new`: it must not be there.
     ///
     /// # Errors
-    /// `Missing` without the artifact, `Stale` for a tag that must be new and is not; `TagImmutable`.
+    /// `Missing` without the artifact, `Exists` for a tag that must be new and is not; `TagImmutable`.
     pub async fn set_tag(
         &self,
         image: &Image,
@@ -87,9 +87,8 @@ async fn set_in(
     let mutable = can_be_moved(tag.as_str(), held.mutable_tags);
     let set = tag::set(tx, image.repository, tag.as_str(), (artifact, digest), because, mutable).await?;
     let before = match set {
-        Set::Refused if only_new => return Err(ImageError::Stale),
+        Set::Refused | Set::Moved(_) | Set::Same if only_new => return Err(ImageError::Exists("tag")),
         Set::Refused => return Err(Error::TagImmutable(tag.to_string()).into()),
-        Set::Moved(_) | Set::Same if only_new => return Err(ImageError::Stale),
         Set::Same => return Ok(false),
         Set::Moved(before) => Some(before),
         Set::Made => None,

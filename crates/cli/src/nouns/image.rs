@@ -34,6 +34,8 @@ const CARD: &[Column] = &[
     text("description", "/description"),
 ];
 
+const PULLS: &[Column] = &[text("day", "/day"), number("pulls", "/pulls")];
+
 /// What can be done with images.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -56,6 +58,18 @@ pub enum Command {
         /// Registry and name of the image, such as team/app
         #[arg(value_name = "IMAGE")]
         image: String,
+    },
+    /// List how often an image was pulled, day by day
+    Pulls {
+        /// Registry and name of the image, such as team/app
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// The first day (UTC), such as 2026-11-01; without it 30 days are shown, and 366 at most
+        #[arg(long, value_name = "DAY")]
+        from: Option<String>,
+        /// The last day (UTC); without it today
+        #[arg(long, value_name = "DAY")]
+        to: Option<String>,
     },
     /// Change an image; what is not said stays as it is
     Change {
@@ -96,6 +110,12 @@ pub(super) async fn run(command: Command, session: &Session<'_>) -> Result<(), F
             session.list(&path, paging, COLUMNS, "There is no such image: a push makes one.").await
         }
         Command::Show { image } => session.show(&at(&read(&image)?), CARD).await,
+        Command::Pulls { image, from, to } => {
+            let path = at(&read(&image)?).at(&["pulls"]).with("from", from).with("to", to);
+            let mut answer = session.client.get(&path).await?;
+            let days = answer["days"].as_array_mut().map(std::mem::take).unwrap_or_default();
+            session.output.all(PULLS, "Nothing is known of pulls on these days.", days)
+        }
         Command::Change { image, description, full_description, mutable_tags } => {
             let image = read(&image)?;
             let body = Body::default()

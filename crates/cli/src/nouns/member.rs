@@ -1,13 +1,13 @@
 //! `member`: roles of people in a project or on a registry.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 
 use crate::{
     client::Path,
     failure::Failure,
     output::{Column, age, text},
     session::{Doomed, Session},
-    typed::{Body, Deletion, Paging},
+    typed::{Body, Deletion, Paging, Place, Scope},
 };
 
 const COLUMNS: &[Column] = &[
@@ -19,32 +19,17 @@ const COLUMNS: &[Column] = &[
     text("full name", "/full_name"),
 ];
 
-/// Where a role holds.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct Scope {
-    /// In this project, in each of its registries
-    #[arg(long)]
-    project: Option<String>,
-    /// On this registry alone
-    #[arg(long)]
-    registry: Option<String>,
+/// `in the project shop`, `on the registry shop-images`.
+fn words(scope: &Scope) -> String {
+    match scope.place() {
+        place @ Place::Project(_) => format!("in the {place}"),
+        place @ Place::Registry(_) => format!("on the {place}"),
+    }
 }
 
-impl Scope {
-    fn path(&self) -> Path {
-        match (&self.project, &self.registry) {
-            (Some(project), _) => Path::of(&["projects", project, "members"]),
-            (None, registry) => Path::of(&["registries", registry.as_deref().unwrap_or_default(), "members"]),
-        }
-    }
-
-    fn words(&self) -> String {
-        match (&self.project, &self.registry) {
-            (Some(project), _) => format!("in the project {project}"),
-            (None, registry) => format!("on the registry {}", registry.as_deref().unwrap_or_default()),
-        }
-    }
+/// The path of those who have a role there.
+fn at(scope: &Scope) -> Path {
+    scope.place().path("members")
 }
 
 /// What a person may do; each role may do all that the one before it may.
@@ -109,19 +94,19 @@ pub(super) async fn run(command: Command, session: &Session<'_>) -> Result<(), F
     match command {
         Command::List { scope, paging } => {
             session
-                .list(&scope.path(), paging, COLUMNS, "Nobody has a role here: `roadstead member create` gives one.")
+                .list(&at(&scope), paging, COLUMNS, "Nobody has a role here: `roadstead member create` gives one.")
                 .await
         }
         Command::Create { person, role, scope } => {
             let body = Body::default().with("role", Some(role.word())).value();
-            let sentence = format!("{person} is {} {} now.", role.word(), scope.words());
-            session.change("PUT", &scope.path().at(&[&person]), Some(&body), &sentence).await
+            let sentence = format!("{person} is {} {} now.", role.word(), words(&scope));
+            session.change("PUT", &at(&scope).at(&[&person]), Some(&body), &sentence).await
         }
         Command::Delete { person, scope, deletion } => {
-            let fate = format!("loses the role {}", scope.words());
-            let since = format!("has no role {} any more", scope.words());
+            let fate = format!("loses the role {}", words(&scope));
+            let since = format!("has no role {} any more", words(&scope));
             let doomed = Doomed { what: "The person", name: &person, fate: &fate, since: &since };
-            session.delete(&scope.path().at(&[&person]), &deletion, &doomed).await
+            session.delete(&at(&scope).at(&[&person]), &deletion, &doomed).await
         }
     }
 }

@@ -203,6 +203,8 @@ pub(super) async fn list_registries(
 }
 
 /// One registry
+///
+/// Also one that lies in the trash.
 #[utoipa::path(get, path = "/api/v1/registries/{registry}", tag = "Registries",
     params(("registry" = String, Path, description = "Name")),
     responses((status = 200, description = "The registry.", body = RegistryView)))]
@@ -211,7 +213,7 @@ pub(super) async fn get_registry(
     caller: Caller,
     Segments(registry): Segments<String>,
 ) -> Result<Versioned<RegistryView>, Problem> {
-    caller.allow(&api, Subject::Registry(&registry)).await?;
+    caller.allow(&api, Subject::AnyRegistry(&registry)).await?;
     let found = api.core().registry(&named("registry", &registry)?).await?;
     Ok(Versioned(found.epoch, RegistryView::new(&api, &caller, found)))
 }
@@ -275,7 +277,7 @@ pub(super) async fn patch_registry(
     conditions: Conditions,
     Json(fields): Json<RegistryFields>,
 ) -> Result<Versioned<RegistryView>, Problem> {
-    let allowed = caller.allow(&api, Subject::Registry(&registry)).await?;
+    let allowed = caller.allow(&api, Subject::AnyRegistry(&registry)).await?;
     let name = named("registry", &registry)?;
     let expected = conditions.expected(api.core().registry(&name).await?.epoch)?;
     let change = RegistryChange {
@@ -298,7 +300,7 @@ pub(super) async fn delete_registry(
     caller: Caller,
     Segments(registry): Segments<String>,
 ) -> Result<StatusCode, Problem> {
-    let allowed = caller.allow(&api, Subject::Registry(&registry)).await?;
+    let allowed = caller.allow(&api, Subject::AnyRegistry(&registry)).await?;
     api.core().delete_registry(&named("registry", &registry)?, &allowed.by).await?;
     Ok(StatusCode::NO_CONTENT)
 }

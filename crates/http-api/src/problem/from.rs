@@ -53,7 +53,7 @@ impl From<ManageError> for Problem {
         match error {
             ManageError::Unauthenticated => Refusal::Unauthenticated.into(),
             ManageError::Denied => Self::denied(words),
-            ManageError::Missing(_) => Self::not_found(words),
+            ManageError::Missing(_) | ManageError::InTrash => Self::not_found(words),
             ManageError::Taken(_) | ManageError::InTheWay(_) => Self::conflict(words),
             ManageError::Stale => Self::new(Code::Stale, words),
             ManageError::Invalid(words) => Self::invalid(words),
@@ -111,7 +111,7 @@ impl From<core::ImageError> for Problem {
         let words = error.to_string();
         match error {
             E::Missing(_) => Self::not_found(words),
-            E::Stale => Self::new(Code::Stale, words),
+            E::Exists(_) | E::Stale => Self::new(Code::Stale, words),
             E::InTheWay(_) => Self::conflict(words),
             E::Invalid(field, words) => Self::field(field, words),
             E::Core(error) => error.into(),

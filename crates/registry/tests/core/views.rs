@@ -6,7 +6,7 @@ use roadstead_db::{
     tag_views,
 };
 use roadstead_model::Reference;
-use roadstead_registry::{ArtifactsAsked, ImageError};
+use roadstead_registry::{ArtifactsAsked, Days, ImageError, Options};
 
 use crate::{
     content::{digest, image, push_blob, push_image, put_manifest},
@@ -122,6 +122,21 @@ async fn pulls_are_counted_by_artifact_day_and_repository(scene: Scene) {
     assert!(shown.pulls == 4 && shown.pulled.is_some_and(|pulled| (now - pulled).abs() < DAY / 2), "{shown:?}");
     assert_eq!(scene.core.repository(&image).await.unwrap().0.pulls, 4);
     assert_eq!(scene.count("SELECT COUNT(*) FROM pull_day WHERE pulls = 2").await, 2);
+    // Both days, which are the last ones for the later node; the earlier one knows nothing of tomorrow.
+    let by_day = tomorrow.pulls_by_day(&image, Days::default()).await.unwrap();
+    let today = scene.core.db().now().await.unwrap().div_euclid(DAY);
+    assert_eq!((by_day.len(), &by_day[27..]), (30, &[(today - 1, 0), (today, 2), (today + 1, 2)][..]));
+    let range = |from, to| Days { from: Some(from), to: Some(to) };
+    let shown = scene.core.pulls_by_day(&image, range(today - 1, today + 1)).await.unwrap();
+    assert_eq!(shown, [(today - 1, 0), (today, 2)]);
+    // Days of which nothing is kept are not shown as days without pulls.
+    let forgetful = scene.node_with(DAY, Options { history_life: 2 * DAY, ..scene.options.clone() }).await;
+    let shown = forgetful.pulls_by_day(&image, Days::default()).await.unwrap();
+    assert_eq!(shown, [(today - 1, 0), (today, 2), (today + 1, 2)]);
+    for wrong in [range(today, today - 1), range(today - 366, today)] {
+        let refused = scene.core.pulls_by_day(&image, wrong).await;
+        assert!(matches!(refused, Err(ImageError::Invalid("from", _))), "{refused:?}");
+    }
     maintain(&scene.core).await;
     assert_eq!(scene.core.repository(&image).await.unwrap().0.pulls, 4, "the same when the changes are folded");
     scene.maintain(400 * DAY).await;
@@ -135,7 +150,7 @@ async fn a_tag_by_hand_obeys_the_rules_of_pushes(scene: Scene) {
     let image = scene.core.image(app).await.unwrap();
     let [v1, v2] = ["v1", "v2"].map(|tag| tag.parse().unwrap());
     assert!(scene.core.set_tag(&image, &v2, &first, true, &by).await.unwrap());
-    assert!(matches!(scene.core.set_tag(&image, &v2, &first, true, &by).await, Err(ImageError::Stale)));
+    assert!(matches!(scene.core.set_tag(&image, &v2, &first, true, &by).await, Err(ImageError::Exists("tag"))));
     assert!(!scene.core.set_tag(&image, &v2, &second, false, &by).await.unwrap());
     let absent = digest(b"absent");
     assert!(matches!(scene.core.set_tag(&image, &v2, &absent, false, &by).await, Err(ImageError::Missing("artifact"))));

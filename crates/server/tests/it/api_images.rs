@@ -160,7 +160,8 @@ fn api_tags_are_made_moved_and_deleted(storage: &Storage) {
     put("stable", &content::digest(b"absent")).expect(404);
     let only_new =
         request("PUT", &format!("{APP}/tags/stable"), &json!({"digest": first})).header("If-None-Match", "*");
-    root.send(only_new).expect(412);
+    let problem = root.send(only_new).expect(412).json();
+    assert!(problem["detail"].as_str().unwrap().contains("there is a tag of this name already"), "{problem}");
     root.get("/v2/conf/team/app/manifests/stable").expect(200).expect_header("Docker-Content-Digest", &second);
     for (list, expected) in [
         ("/tags", ["stable", "v1"]),

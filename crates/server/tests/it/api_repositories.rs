@@ -15,6 +15,7 @@ on_both_engines!(
     api_repositories_are_described_and_deleted,
     api_usage_is_exact,
     api_pulls_are_counted,
+    api_pulls_are_shown_by_day,
     api_repositories_take_no_nonsense,
 );
 
@@ -176,6 +177,54 @@ fn api_pulls_are_counted(storage: &Storage) {
     server.start_again();
     let root = server.client();
     assert_eq!(root.get(&path).expect(200).json()["pulls"], 3);
+}
+
+/// Days, their order and their bounds are tried in the core, which can be of another day.
+fn api_pulls_are_shown_by_day(storage: &Storage) {
+    let server = storage.start();
+    let root = server.client();
+    let digest = root.push_image("conf/team/app", "v1", &content::image(1));
+    root.push_image("conf/team/other", "v1", &content::image(1));
+    for path in ["team/app/manifests/v1", &format!("team/app/manifests/{digest}"), "team/other/manifests/v1"] {
+        root.get(&format!("/v2/conf/{path}")).expect(200);
+    }
+    let path = format!("{REPOSITORIES}/team%2Fapp/pulls");
+    let days = |client: &Client, query: &str| {
+        client.get(&format!("{path}{query}")).expect(200).json()["days"].as_array().unwrap().clone()
+    };
+    let pulls = |days: &[Value]| days.iter().map(|day| day["pulls"].as_i64().unwrap()).sum::<i64>();
+    until(&2, || pulls(&days(&root, "")));
+    let shown = days(&root, "");
+    assert_eq!((shown.len(), pulls(&shown[..28])), (30, 0));
+    let today = shown[29]["day"].as_str().unwrap();
+    let before = shown[0]["day"].as_str().unwrap();
+    assert!(today.len() == 10 && before < today, "{shown:?}");
+    assert_eq!(days(&root, &format!("?from={before}&to={today}")), shown);
+    assert_eq!(days(&root, &format!("?from={before}&to={before}")), shown[..1]);
+    // Nothing is known of days that are not yet, nor of those long ago.
+    assert_eq!(days(&root, "?from=2999-01-01&to=2999-02-01"), [Value::Null; 0]);
+    assert_eq!(days(&root, "?to=1999-01-01"), [Value::Null; 0]);
+
+    for (wrong, field) in [
+        ("?from=2026-11-31", "from"),
+        ("?from=yesterday", "from"),
+        ("?to=2026-11-28T00:00:00Z", "to"),
+        ("?to=", "to"),
+        ("?from=2026-11-02&to=2026-11-01", "from"),
+        ("?from=2025-01-01&to=2026-01-02", "from"),
+        ("?from=-9999-01-01&to=9999-12-31", "from"),
+        ("?from=2999-01-01", "from"),
+        ("?limit=1", "limit"),
+    ] {
+        let problem = root.get(&format!("{path}{wrong}")).expect(400).json();
+        assert_eq!(problem["errors"][0]["field"], field, "{wrong}: {problem}");
+    }
+    root.get(&format!("{path}?from=2025-01-01&to=2026-01-01")).expect(200);
+    root.get(&format!("{REPOSITORIES}/absent/pulls")).expect(404);
+    let viewer = person(&root, "viewer");
+    viewer.get(&path).expect(404);
+    role(&root, "registries/conf", "viewer", "viewer");
+    assert_eq!(pulls(&days(&viewer, "")), 2);
 }
 
 fn api_repositories_take_no_nonsense(storage: &Storage) {

@@ -1,6 +1,6 @@
 //! The trash through the management API.
 
-use roadstead_testkit::{Client, content};
+use roadstead_testkit::{Client, Response, content};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,6 +13,7 @@ on_both_engines!(
     api_trash_gives_back_what_was_deleted,
     api_trash_asks_which_tag_stays,
     api_trash_of_a_repository_and_a_registry,
+    api_trash_shows_a_registry_that_lies_in_it,
     api_trash_is_emptied_for_good,
 );
 
@@ -110,6 +111,51 @@ fn api_trash_of_a_repository_and_a_registry(storage: &Storage) {
     send(&root, "POST", "/registries/conf/restore", &Value::Null).expect(200);
     root.get("/v2/conf/app/manifests/old").expect(200);
     send(&root, "POST", "/registries/conf/restore", &Value::Null).expect(404);
+}
+
+fn api_trash_shows_a_registry_that_lies_in_it(storage: &Storage) {
+    let server = storage.start();
+    let root = server.client();
+    root.push_image("conf/app", "v1", &content::image(1));
+    let [viewer, stranger] = ["viewer", "stranger"].map(|name| person(&root, name));
+    role(&root, "registries/conf", "viewer", "viewer");
+    let (path, shown) = ("/api/v1/registries/conf", || root.get("/api/v1/registries/conf").expect(200).json());
+    assert_eq!(shown().get("trashed_until"), None);
+    send(&root, "DELETE", "/registries/conf", &Value::Null).expect(204);
+    // As the list shows it, to whoever sees it there.
+    let listed = root.get("/api/v1/registries").expect(200).json();
+    assert_eq!(shown(), listed["items"][0]);
+    assert!(shown()["trashed_until"].is_string());
+    assert_eq!(viewer.get(path).expect(200).json(), shown());
+    stranger.get(path).expect(404);
+    // It is changed no more, and says why; so does what is in it.
+    let says = |answer: Response| {
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("lies in the trash"), "{detail}");
+    };
+    for (method, body) in [("PATCH", json!({"description": "x"})), ("PATCH", json!({})), ("DELETE", Value::Null)] {
+        let answer = send(&root, method, "/registries/conf", &body);
+        answer.expect(409);
+        says(answer);
+        send(&viewer, method, "/registries/conf", &body).expect(403);
+        send(&stranger, method, "/registries/conf", &body).expect(404);
+    }
+    for (method, path, body) in [
+        ("GET", "/repositories", Value::Null),
+        ("GET", "/repositories/app/tags", Value::Null),
+        ("PUT", "/members/stranger", json!({"role": "viewer"})),
+        ("PUT", "/quotas", json!({"repositories": 1})),
+    ] {
+        let answer = send(&root, method, &format!("/registries/conf{path}"), &body);
+        answer.expect(404);
+        says(answer);
+        let hidden = send(&stranger, method, &format!("/registries/conf{path}"), &body).expect(404).json();
+        assert_eq!(hidden["detail"], "there is no such registry");
+    }
+    assert_eq!(shown()["description"], "");
+    send(&root, "POST", "/registries/conf/restore", &Value::Null).expect(200);
+    assert_eq!(shown().get("trashed_until"), None);
+    send(&root, "PATCH", "/registries/conf", &json!({"description": "x"})).expect(200);
 }
 
 fn api_trash_is_emptied_for_good(storage: &Storage) {

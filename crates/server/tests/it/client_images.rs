@@ -1,6 +1,6 @@
 //! The command line about images, artifacts, tags and the trash, about the trusts of robots and identities of people, and exports.
 
-use roadstead_testkit::{Server, content};
+use roadstead_testkit::{Server, content, until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
 
 on_both_engines!(
     client_shows_images,
+    client_shows_pulls_by_day,
     client_moves_tags,
     client_deletes_and_restores,
     client_makes_trusts,
@@ -56,6 +57,28 @@ fn client_shows_images(storage: &Storage) {
     root.fails("artifact show conf/web/app:none", 5);
     assert_eq!(root.json("project usage default")["repositories"], 2);
     root.run("project usage default").ok();
+}
+
+fn client_shows_pulls_by_day(storage: &Storage) {
+    let server = storage.start();
+    let (api, root) = (server.client(), Person::administrator(&server));
+    api.push_image("conf/web/app", "v1", &content::image(1));
+    api.get("/v2/conf/web/app/manifests/v1").expect(200);
+    let days = until("the pull is written", || {
+        let days = root.json("image pulls conf/web/app");
+        (days[29]["pulls"] == 1 || days[28]["pulls"] == 1).then_some(days)
+    });
+    let first = days[0]["day"].as_str().unwrap();
+    let answer = api.get(&format!("/api/v1/registries/conf/repositories/web%2Fapp/pulls?from={first}"));
+    let listed = root.json(&format!("image pulls conf/web/app --from {first}"));
+    assert_eq!(listed, answer.json()["days"]);
+    assert_eq!(root.json(&format!("image pulls conf/web/app --from {first} --to {first}")), json!([days[0]]));
+    let table = root.run("image pulls conf/web/app");
+    assert!(table.ok().starts_with("DAY         PULLS\n") && table.out.contains(first), "{table:?}");
+    assert!(root.run("image pulls conf/web/app --from 1999-01-01 --to 1999-01-02").ok().contains("Nothing is known"));
+    assert!(root.fails("image pulls conf/web/app --from yesterday", 1).contains("from"));
+    root.fails("image pulls conf/none", 5);
+    root.fails("image pulls conf/web/app:v1", 2);
 }
 
 fn referrers(server: &Server) -> String {

@@ -26,6 +26,7 @@ mod catalog;
 mod client;
 mod client_commands;
 mod client_images;
+mod client_quotas;
 mod commands;
 mod concurrency;
 mod datasets;
