@@ -43,8 +43,7 @@ fn removes(rule: &str) -> bool {
 /// We set no tags, so what asks for one finds none of ours.
 fn concerns_us(rule: &str) -> bool {
     let prefix = element(rule, "Prefix").unwrap_or_default();
-    let meets = |ours: &&str| ours.starts_with(prefix) || prefix.starts_with(*ours);
-    !rule.contains("<Tag>") && OURS.iter().any(|ours| meets(&ours))
+    !rule.contains("<Tag>") && OURS.iter().any(|ours| ours.starts_with(prefix) || prefix.starts_with(ours))
 }
 
 #[cfg(test)]
