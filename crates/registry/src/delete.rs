@@ -130,7 +130,8 @@ async fn follow(tx: &mut Tx<'_>, deletion: Option<i64>, by: &str) -> std::result
     let Some(held) = repository::hold(tx, step.repository).await? else { return Ok(true) };
     let children = artifact::named(tx, step.artifact, Role::Child).await?;
     let mut followers: BTreeSet<Digest> = children.into_iter().collect();
-    // Pushed again meanwhile: then its referrers refer to something that lives.
+    // Pushed again meanwhile: then its referrers refer to something that lives. A push that is not over yet is not seen: they go then, as they
+    // would have a moment before it.
     if artifact::find_living(tx, step.repository, &step.digest).await?.is_none() {
         let referrers = artifact::referring(tx, step.repository, &step.digest).await?;
         followers.extend(referrers);
