@@ -102,13 +102,14 @@ impl Observer {
     }
 
     fn database_bytes(&self, store: &Store) -> f64 {
-        match store {
-            Store::Directory(data) => size(&data.join("roadstead.db")),
-            Store::Cluster(_) => {
-                let size = self.database.rows("SELECT pg_database_size(current_database())").concat();
-                size.concat().parse().unwrap_or(0.0)
-            }
-        }
+        // A file keeps pages that are free for what comes next, and never becomes smaller.
+        const USED: &str = "SELECT (p.page_count - f.freelist_count) * s.page_size
+            FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s";
+        let size = match store {
+            Store::Directory(_) => USED,
+            Store::Cluster(_) => "SELECT pg_database_size(current_database())",
+        };
+        self.database.rows(size).concat().concat().parse().unwrap_or(0.0)
     }
 
     /// What a node says of itself; nothing when it does not answer.
