@@ -28,6 +28,11 @@ const CARD: &[Column] = &[
     number("registries", "/registries"),
     size("stored", "/bytes"),
     time("first used", "/created"),
+    yes_or_no("for one registry", "/exclusive"),
+    text("whose it is", "/registry"),
+    time("last tried", "/checked"),
+    text("trouble", "/trouble"),
+    text("warning", "/warning"),
 ];
 
 /// What can be done with buckets.
@@ -67,7 +72,8 @@ async fn check(name: &str, path: &Path, session: &Session<'_>) -> Result<(), Fai
     let found = session.client.send("POST", path, None).await?;
     let works = found["works"] == true;
     if works || session.output.format() == Format::Json {
-        session.output.done(&found, &format!("The bucket {name} does all that is needed of it."))?;
+        let warning = found["warning"].as_str().map_or_else(String::new, |words| format!(" But {words}."));
+        session.output.done(&found, &format!("The bucket {name} does all that is needed of it.{warning}"))?;
     }
     if works {
         return Ok(());

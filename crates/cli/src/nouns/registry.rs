@@ -11,8 +11,15 @@ use crate::{
     typed::{Body, Deletion, Paging},
 };
 
-const STATE: Column =
-    by("state", "/trashed_until", |until| if until.is_null() { "ready" } else { "in the trash" }.to_owned());
+const STATE: Column = by("state", "", |registry| {
+    let state = match registry["status"].as_str() {
+        Some("bucket_trouble") => "bucket trouble",
+        Some("over_quota") => "over quota",
+        _ if registry["trashed_until"].is_null() => "ready",
+        _ => "in the trash",
+    };
+    state.to_owned()
+});
 
 /// What a list shows.
 pub const COLUMNS: &[Column] = &[

@@ -95,6 +95,9 @@ fn client_shows_and_tries_buckets(storage: &Storage) {
     fs::rename(&path, path.with_extension("away")).unwrap();
     fs::write(&path, "").unwrap();
     assert!(root.fails("bucket check archive", 1).contains("archive does not do what is needed"));
+    let trouble = api(&server, "buckets/archive")["trouble"].as_str().unwrap().to_owned();
+    assert!(root.run("bucket show archive").ok().contains(&trouble));
+    assert!(root.run("registry show far").ok().contains("bucket trouble"));
     let ran = root.run("bucket check archive -o json");
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     assert!(ran.code == 1 && found["works"] == false && ran.err.contains("archive"), "{ran:?}");
