@@ -1,10 +1,13 @@
-//! Checkpoints carry pages from the write-ahead log into the database file. They run beside the commits, on a thread and connection of their own; the
-//! writer steps in between two groups only when the log has grown all the same.
+//! Checkpoints carry pages from the write-ahead log into the database file. They run beside the commits, on a thread and connection of their own. What was
+//! committed meanwhile the writer carries over itself, between two groups: then nothing is left in the log, and the next commit begins it anew.
+//!
+//! The file of the log keeps its size: to write over what it has is one write and one flush of the disk, while a file that grows takes blocks, and its
+//! size must be synced too.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -18,7 +21,7 @@ use crate::error::DbError;
 /// After so many more pages in the log (4 KiB each) the next checkpoint is made: the more at once, the more often a page that changes with
 /// each commit is carried over once for many.
 const WORTH_IT: i32 = 4 * 1024;
-/// Pages from which on the writer itself empties the log: 64 MiB.
+/// Pages from which on the writer waits for readers, so that the log begins anew: 64 MiB.
 const TOO_LONG: i32 = 16 * 1024;
 /// When it could not (a reader holds on to old pages), it tries again after so many more.
 const PATIENCE: i32 = 4 * 1024;
@@ -31,6 +34,8 @@ pub(super) struct Checkpoints {
     next: i32,
     next_own: i32,
     wake: mpsc::SyncSender<()>,
+    /// The thread has carried over what there was when it began.
+    carried: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     /// Held by who makes a checkpoint: SQLite does not wait for another one's, it fails.
     one_at_a_time: Arc<Mutex<()>>,
@@ -48,19 +53,20 @@ impl Checkpoints {
         let (wake, woken) = mpsc::sync_channel(1);
         let one_at_a_time = Arc::new(Mutex::new(()));
         let turn = Arc::clone(&one_at_a_time);
+        let carried = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&carried);
         let work = move || {
             while woken.recv().is_ok() {
                 let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(error) = checkpoint(&own, "PASSIVE") {
-                    tracing::warn!(%error, "a checkpoint of the SQLite file failed");
-                }
+                carry_over(&own);
+                done.store(true, Ordering::Relaxed);
             }
         };
         let thread = thread::Builder::new()
             .name("sqlite-checkpoint".to_owned())
             .spawn(work)
             .map_err(|error| DbError::Unavailable(format!("no thread for checkpoints: {error}")))?;
-        Ok(Self { pages, before: 0, next: WORTH_IT, next_own: TOO_LONG, wake, thread, one_at_a_time })
+        Ok(Self { pages, before: 0, next: WORTH_IT, next_own: TOO_LONG, wake, carried, thread, one_at_a_time })
     }
 
     /// Between two groups.
@@ -73,17 +79,17 @@ impl Checkpoints {
         self.before = pages;
         if pages >= self.next_own {
             let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-            self.next_own = match empty(writer) {
-                Ok(true) => {
-                    self.pages.store(0, Ordering::Relaxed);
-                    TOO_LONG
-                }
+            self.next_own = match begin_anew(writer) {
+                Ok(true) => TOO_LONG,
                 Ok(false) => pages.saturating_add(PATIENCE),
                 Err(error) => {
-                    tracing::warn!(%error, pages, "the SQLite log is long and can't be emptied");
+                    tracing::warn!(%error, pages, "the SQLite log is long and can't begin anew");
                     pages.saturating_add(PATIENCE)
                 }
             };
+        } else if self.carried.swap(false, Ordering::Relaxed) {
+            let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+            carry_over(writer);
         } else if pages >= self.next {
             self.next = pages.saturating_add(WORTH_IT);
             // Full means that it is awake already.
@@ -95,7 +101,7 @@ impl Checkpoints {
     pub(super) fn finish(self, writer: Connection) {
         drop(self.wake);
         let _ = self.thread.join();
-        if let Err(error) = empty(&writer) {
+        if let Err(error) = checkpoint(&writer, "TRUNCATE") {
             tracing::warn!(%error, "the last checkpoint of the SQLite file failed");
         }
     }
@@ -106,10 +112,54 @@ fn checkpoint(connection: &Connection, how: &str) -> Result<bool, DbError> {
     Ok(blocked == 0)
 }
 
+/// As much as can be without waiting for anybody.
+fn carry_over(connection: &Connection) {
+    if let Err(error) = checkpoint(connection, "PASSIVE") {
+        tracing::warn!(%error, "a checkpoint of the SQLite file failed");
+    }
+}
+
 /// Gives false when a reader is in the way. Waits for it shortly: the writes are waiting.
-fn empty(writer: &Connection) -> Result<bool, DbError> {
+fn begin_anew(writer: &Connection) -> Result<bool, DbError> {
     writer.busy_timeout(Duration::from_secs(1))?;
-    let emptied = checkpoint(writer, "TRUNCATE");
+    let begun = checkpoint(writer, "RESTART");
     writer.busy_timeout(super::BUSY)?;
-    emptied
+    begun
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is committed while the thread works is carried over, too; and a log that were cut would take blocks anew with each commit.
+    #[test]
+    fn the_log_begins_anew_while_writes_go_on_and_keeps_its_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let connection = Connection::open(folder.path().join("it.db")).unwrap();
+            let _: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).unwrap();
+            connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 0").unwrap();
+            connection
+        };
+        let mut writer = open();
+        let mut checkpoints = Checkpoints::start(&mut writer, open()).unwrap();
+        writer.execute_batch("CREATE TABLE it (number INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
+        let commit = |checkpoints: &mut Checkpoints| {
+            writer.execute("INSERT INTO it (bytes) VALUES (zeroblob(1 << 20))", []).unwrap();
+            let pages = checkpoints.pages.load(Ordering::Relaxed);
+            checkpoints.after_commit(&writer);
+            pages
+        };
+        while commit(&mut checkpoints) < WORTH_IT {}
+        commit(&mut checkpoints);
+        while !checkpoints.carried.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        commit(&mut checkpoints);
+        let length = || folder.path().join("it.db-wal").metadata().unwrap().len();
+        let longest = length();
+        assert!(commit(&mut checkpoints) < WORTH_IT);
+        assert_eq!(length(), longest);
+        checkpoints.finish(writer);
+    }
 }
