@@ -49,6 +49,12 @@ struct Arguments {
     /// Only operations whose name has this in it; `mix`, `large`, `memory`, `rights` and `scaled-out` are names too.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only operations on so many connections.
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Only these servers, for a look at one of them: `--server Roadstead`.
+    #[arg(long)]
+    server: Vec<String>,
     /// Write docs/performance.md.
     #[arg(long)]
     record: bool,
@@ -158,7 +164,10 @@ impl Bench {
     fn measure(&self, wanted: impl Fn(&str) -> bool) -> Measured {
         let wanted = |what: &str| what.contains(&self.arguments.only) && wanted(what);
         let mut measured = Measured::default();
-        self.operations(&mut measured, |operation| wanted(operation.what));
+        self.operations(&mut measured, |operation| {
+            let connections = self.arguments.connections;
+            wanted(operation.what) && connections.is_none_or(|only| only == operation.connections)
+        });
         let (runtime, ground) = (&self.runtime, &self.ground());
         let seconds = Duration::from_secs_f64(self.scale.seconds);
         if !self.programs.has(Name::Dr) {
@@ -186,7 +195,9 @@ impl Bench {
     fn operations(&self, measured: &mut Measured, wanted: impl Fn(&Operation) -> bool) {
         let operations: Vec<_> = operations::ALL.iter().enumerate().filter(|(_, it)| wanted(it)).collect();
         let stands = |name, tls| operations.iter().any(|(_, it)| it.tls == tls && it.is_for(name));
+        let only = &self.arguments.server;
         let names = contestants::ALL.into_iter().filter(|name| self.programs.has(*name));
+        let names = names.filter(|name| only.is_empty() || only.iter().any(|only| only == name.text()));
         let both = names.flat_map(|name| [(name, false), (name, true)]).filter(|(name, tls)| stands(*name, *tls));
         let standing: Vec<_> =
             both.map(|(name, tls)| (tls, Contestant::start(name, tls, &self.ground(), Some(&self.content)))).collect();

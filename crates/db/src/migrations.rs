@@ -8,13 +8,14 @@ mod buckets;
 mod images;
 mod oidc;
 mod quota;
+mod sorted;
 
-use self::{audit::AUDIT, buckets::BUCKETS, images::IMAGES, oidc::OIDC, quota::QUOTA};
+use self::{audit::AUDIT, buckets::BUCKETS, images::IMAGES, oidc::OIDC, quota::QUOTA, sorted::SORTED};
 use crate::migrate::Migration;
 
 /// All steps, oldest first.
 pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, OIDC, AUDIT, QUOTA, BUCKETS];
+    &[Migration::same(1, FIRST), Migration::same(2, SMALL_BLOBS), PEOPLE, IMAGES, OIDC, AUDIT, QUOTA, BUCKETS, SORTED];
 
 /// `body`: the bytes themselves, where they are few. Then there is no object, and `object_key` is empty.
 const SMALL_BLOBS: &str = "ALTER TABLE blob ADD COLUMN body {bytes};";

@@ -52,9 +52,40 @@ const ADD_TO_REGISTRY: &str =
      tags = tags + $5, image_bytes = image_bytes + $6 WHERE registry = $1";
 
 const ADD_TO_REPOSITORY: &str = "UPDATE repository_figures SET tags = tags + $2, image_bytes = image_bytes + $3, artifacts = artifacts + $4,
-     bytes = bytes + $5, pulls = pulls + $6,
-     changed = CASE WHEN CAST($8 AS BOOLEAN) THEN {now} WHEN CAST($7 AS BIGINT) > changed THEN CAST($7 AS BIGINT) ELSE changed END
+     changed = CASE WHEN CAST($6 AS BOOLEAN) THEN {now} WHEN CAST($5 AS BIGINT) > changed THEN CAST($5 AS BIGINT) ELSE changed END
      WHERE repository = $1";
+
+// An index that a list is sorted by is written again whenever its column is set, be it to what it was: so each of these by itself.
+const ADD_BYTES: &str = "UPDATE repository_figures SET bytes = bytes + $2 WHERE repository = $1";
+const ADD_PULLS: &str = "UPDATE repository_figures SET pulls = pulls + $2 WHERE repository = $1";
+
+/// What is added to the row of a repository.
+struct OfRepository {
+    tags: i64,
+    image_bytes: i64,
+    living: i64,
+    own_bytes: i64,
+    pulls: i64,
+    /// When, if it was not in this transaction.
+    changed_at: Option<i64>,
+    changed_now: bool,
+}
+
+impl OfRepository {
+    async fn add(&self, tx: &mut Tx<'_>, repository: i64) -> Result<(), DbError> {
+        let Self { tags, image_bytes, living, own_bytes, pulls, changed_at, changed_now } = *self;
+        if changed_now || changed_at.is_some() || [tags, image_bytes, living].iter().any(|it| *it != 0) {
+            tx.execute(ADD_TO_REPOSITORY, params![repository, tags, image_bytes, living, changed_at, changed_now])
+                .await?;
+        }
+        for (statement, more) in [(ADD_BYTES, own_bytes), (ADD_PULLS, pulls)] {
+            if more != 0 {
+                tx.execute(statement, params![repository, more]).await?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Adds a change. Where many write at once they don't wait for one another's row: each appends one that is folded later. Only the row of a
 /// repository that comes on the list of its registry, or off it, is written at once.
@@ -76,9 +107,8 @@ pub async fn add(tx: &mut Tx<'_>, change: &Change) -> Result<(), DbError> {
     }
     if of_repository {
         let Change { repository, tags, image_bytes, living, own_bytes, pulls, changed, .. } = *change;
-        let no_time: Option<i64> = None;
-        let values = params![repository, tags, image_bytes, living, own_bytes, pulls, no_time, changed];
-        tx.execute(ADD_TO_REPOSITORY, values).await?;
+        let more = OfRepository { tags, image_bytes, living, own_bytes, pulls, changed_at: None, changed_now: changed };
+        more.add(tx, repository).await?;
     }
     Ok(())
 }
@@ -134,9 +164,9 @@ pub async fn fold(tx: &mut Tx<'_>, limit: i64) -> Result<usize, DbError> {
     for (registry, [repositories, artifacts, bytes, tags, images]) in registries {
         tx.execute(ADD_TO_REGISTRY, params![registry, repositories, artifacts, bytes, tags, images]).await?;
     }
-    for (repository, ([tags, images, living, bytes, pulls], changed)) in repositories {
-        let values = params![repository, tags, images, living, bytes, pulls, changed, false];
-        tx.execute(ADD_TO_REPOSITORY, values).await?;
+    for (repository, ([tags, image_bytes, living, own_bytes, pulls], changed_at)) in repositories {
+        let more = OfRepository { tags, image_bytes, living, own_bytes, pulls, changed_at, changed_now: false };
+        more.add(tx, repository).await?;
     }
     Ok(rows.len())
 }
