@@ -4,6 +4,7 @@
 //! anyone could have tokens made for another host (protocol.md N1, 2.4).
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Uri, header};
@@ -309,9 +310,10 @@ fn scheme(text: &str) -> Option<&'static str> {
 fn host(text: &str, scheme: &str) -> Option<String> {
     let (name, port) = host_and_port(text)?;
     let usual = if scheme == "https" { 443 } else { 80 };
-    let mut host = name.to_ascii_lowercase();
+    let mut host = String::with_capacity(text.len());
+    host.extend(name.chars().map(|c| c.to_ascii_lowercase()));
     if let Some(port) = port.filter(|port| *port != usual) {
-        host.push_str(&format!(":{port}"));
+        let _ = write!(host, ":{port}");
     }
     Some(host)
 }

@@ -287,8 +287,9 @@ fn builder(limits: &Limits, flow: &Arc<Flow>) -> auto::Builder<Streams> {
     let buffer = BUFFER_BYTES.max(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).saturating_mul(2));
     let mut builder = auto::Builder::new(Streams(Arc::clone(flow)));
     // The clock of headers is in `Guarded`, which also sees the bytes before hyper knows the protocol. Never
-    // `pipeline_flush`: it copies each byte of a body again (architecture.md 3).
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(buffer);
+    // `pipeline_flush`: it copies each byte of a body again (architecture.md 3). A client that closes its half is answered, as RFC 9112
+    // wants (9.6); to look for that meanwhile hyper would take a fresh buffer with each request, since the last one holds its headers.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(buffer).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
