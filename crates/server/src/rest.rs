@@ -17,7 +17,7 @@ pub(crate) async fn give_back_at_rest(metrics: Metrics) {
         if !rest.has_come(metrics.traffic()) {
             continue;
         }
-        match tokio::task::spawn_blocking(roadstead_memory::give_back).await {
+        match tokio::task::spawn_blocking(roadstead_machine::memory::give_back).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "memory can't be given back"),
             Err(error) => tracing::warn!(%error, "giving memory back failed"),

@@ -12,7 +12,7 @@ const OURS: &str = "roadstead-";
 /// Each crate with those of ours that it may use. A new crate must be entered here.
 const MAY_USE: [(&str, &[&str]); 16] = [
     ("model", &[]),
-    ("memory", &[]),
+    ("machine", &[]),
     ("cli", &[]),
     ("db", &["model"]),
     ("blobs", &["model"]),
@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("http-api", &["model", "db", "access", "registry", "http-oci"]),
     (
         "server",
-        &["memory", "model", "cli", "db", "blobs", "outgoing", "oidc", "access", "registry", "http-oci", "http-api"],
+        &["machine", "model", "cli", "db", "blobs", "outgoing", "oidc", "access", "registry", "http-oci", "http-api"],
     ),
     ("testkit", &[]),
     ("trials", &["testkit"]),
@@ -113,12 +113,12 @@ fn only_db_holds_sql() {
 
 /// The workspace forbids it.
 #[test]
-fn only_memory_has_unsafe_code() {
+fn only_machine_has_unsafe_code() {
     for package in metadata().workspace_packages() {
         let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
         let as_the_workspace = manifest.contains("[lints]\nworkspace = true");
         assert!(
-            as_the_workspace || package.name.as_str() == "roadstead-memory",
+            as_the_workspace || package.name.as_str() == "roadstead-machine",
             "{} has lints of its own",
             package.name
         );

@@ -1,6 +1,4 @@
 //! Memory that is given back to the system while there is nothing to do.
-//!
-//! The one crate with unsafe code. Each block says why it is sound.
 
 mod mappings;
 
