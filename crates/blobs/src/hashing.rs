@@ -1,6 +1,13 @@
 //! The hashes of an upload: made once while its bytes pass, their midstates kept with the upload.
 
-use roadstead_model::{Algorithm, Digest, Hasher};
+mod hasher;
+mod queue;
+mod sha256;
+
+use roadstead_model::{Algorithm, Digest};
+
+use self::hasher::Hasher;
+pub(crate) use self::queue::hash;
 
 /// The hashers of one upload: always sha256, and sha512 when the client announced it. The default hashes nothing.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +39,19 @@ impl Hashes {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         for hasher in &mut self.0 {
             hasher.update(bytes);
+        }
+    }
+
+    /// The next bytes of two uploads.
+    fn update_both([one, two]: [&mut Self; 2], [ones, twos]: [&[u8]; 2]) {
+        let (mut of_one, mut of_two) = (one.0.iter_mut(), two.0.iter_mut());
+        loop {
+            match (of_one.next(), of_two.next()) {
+                (Some(one), Some(two)) => Hasher::update_both([one, two], [ones, twos]),
+                (Some(one), None) => one.update(ones),
+                (None, Some(two)) => two.update(twos),
+                (None, None) => return,
+            }
         }
     }
 

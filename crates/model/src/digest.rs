@@ -1,13 +1,10 @@
-//! Content digests: `sha256:...` and `sha512:...`, and the hashers that make them.
+//! Content digests: `sha256:...` and `sha512:...`.
 //!
 //! In the database a digest is one byte of algorithm followed by the hash; text only at the edges (schema rules).
 
 use std::{fmt, str::FromStr};
 
-use sha2::{
-    Digest as _, Sha256, Sha512,
-    digest::common::hazmat::{DeserializeStateError, SerializableState},
-};
+use sha2::{Digest as _, Sha256, Sha512};
 
 /// A hash function that a digest may name (protocol.md A3). Anything else is refused with 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,9 +87,11 @@ impl Digest {
         }
     }
 
-    fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
+    /// From the raw hash: what is missing of it is zeros, what is too much is cut.
+    pub fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
         let mut padded = [0; 64];
-        padded[..hash.len()].copy_from_slice(hash);
+        let length = hash.len().min(algorithm.size());
+        padded[..length].copy_from_slice(&hash[..length]);
         Self { algorithm, hash: padded }
     }
 
@@ -177,96 +176,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Hashes a stream with one algorithm; its midstate can be saved and taken up by another process (invariant 7).
-#[derive(Clone)]
-pub enum Hasher {
-    /// Hashing with SHA-256.
-    Sha256(Sha256),
-    /// Hashing with SHA-512.
-    Sha512(Sha512),
-}
-
-/// A saved midstate cannot be read: hash the bytes again from the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the saved hash state has an unknown form")]
-pub struct UnknownState;
-
-impl From<DeserializeStateError> for UnknownState {
-    fn from(_: DeserializeStateError) -> Self {
-        Self
-    }
-}
-
-/// First byte of a saved midstate. It changes when the form does; an unknown one means hashing again.
-const STATE_FORMAT: u8 = 1;
-
-impl Hasher {
-    /// A hasher that has seen nothing yet.
-    pub fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
-        }
-    }
-
-    /// The algorithm it hashes with.
-    pub fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Sha256(_) => Algorithm::Sha256,
-            Self::Sha512(_) => Algorithm::Sha512,
-        }
-    }
-
-    /// Takes the next bytes in.
-    pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    /// The digest of all bytes so far; the hasher can go on afterwards.
-    pub fn digest(&self) -> Digest {
-        match self {
-            Self::Sha256(hasher) => Digest::from_hash(Algorithm::Sha256, &hasher.clone().finalize()),
-            Self::Sha512(hasher) => Digest::from_hash(Algorithm::Sha512, &hasher.clone().finalize()),
-        }
-    }
-
-    /// The midstate, with the form's number and the algorithm before it.
-    pub fn save(&self) -> Vec<u8> {
-        let mut saved = vec![STATE_FORMAT, self.algorithm().code()];
-        match self {
-            Self::Sha256(hasher) => saved.extend_from_slice(&hasher.serialize()),
-            Self::Sha512(hasher) => saved.extend_from_slice(&hasher.serialize()),
-        }
-        saved
-    }
-
-    /// Takes a saved midstate up again.
-    pub fn load(saved: &[u8]) -> Result<Self, UnknownState> {
-        match saved {
-            [STATE_FORMAT, 1, state @ ..] => {
-                Ok(Self::Sha256(Sha256::deserialize(state.try_into().map_err(|_| UnknownState)?)?))
-            }
-            [STATE_FORMAT, 2, state @ ..] => {
-                Ok(Self::Sha512(Sha512::deserialize(state.try_into().map_err(|_| UnknownState)?)?))
-            }
-            _ => Err(UnknownState),
-        }
-    }
-}
-
-impl fmt::Debug for Hasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hasher({})", self.algorithm().name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -282,27 +193,6 @@ mod tests {
             ("sha512:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", DigestError::Hash),
         ] {
             assert_eq!(bad.parse::<Digest>(), Err(why), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_midstate_is_refused() {
-        assert!(Hasher::load(&[9, 1, 2]).is_err());
-        assert!(Hasher::load(&[]).is_err());
-        assert!(Hasher::load(&[STATE_FORMAT, 1, 0]).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn a_hash_goes_on_from_its_midstate(bytes in prop::collection::vec(any::<u8>(), 0..600), cut in 0usize..600, long: bool) {
-            let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
-            let cut = cut.min(bytes.len());
-            let mut first = Hasher::new(algorithm);
-            first.update(&bytes[..cut]);
-            let mut second = Hasher::load(&first.save()).expect("a state just saved");
-            second.update(&bytes[cut..]);
-            prop_assert_eq!(second.digest(), Digest::of(algorithm, &bytes));
-            prop_assert_eq!(Digest::from_stored(&second.digest().to_stored()), Some(second.digest()));
         }
     }
 }

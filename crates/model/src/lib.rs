@@ -10,7 +10,7 @@ pub mod role;
 pub mod scope;
 pub mod trust;
 
-pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use digest::{Algorithm, Digest, DigestError};
 pub use limits::{Limit, Limits};
 pub use name::{BucketName, NameError, PersonName, Place, ProjectName, Reference, RegistryName, RepositoryName, Tag};
 pub use pattern::Pattern;

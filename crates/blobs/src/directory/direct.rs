@@ -13,12 +13,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::buffer::Buffer;
-
 /// Such writes begin and end on a page.
 const PAGE: u64 = 4096;
 
-/// A buffer with less is not worth it.
+/// Memory with less is not worth it.
 const LEAST_BYTES: usize = 64 << 10;
 
 /// What was learned of the file system below a bucket: whether it takes such writes.
@@ -30,33 +28,34 @@ pub(super) struct Direct {
 impl Direct {
     /// Whether [`Self::write`] goes past the page cache for these bytes: whole pages, and enough of them. The beginning of a file does not:
     /// what is small is likely to be pulled soon, and cheap to keep.
-    pub(super) fn takes(&self, batch: &[Buffer], position: u64) -> bool {
-        let whole = |buffer: &Buffer| {
-            buffer.filled().len() >= LEAST_BYTES && buffer.filled().len().is_multiple_of(PAGE as usize)
-        };
+    pub(super) fn takes(&self, batch: &[impl AsRef<[u8]>], position: u64) -> bool {
+        let whole = |length: usize| length >= LEAST_BYTES && length.is_multiple_of(PAGE as usize);
         let position_fits = position > 0 && position.is_multiple_of(PAGE);
-        !batch.is_empty() && position_fits && batch.iter().all(whole) && !self.refused.load(Ordering::Relaxed)
+        !batch.is_empty()
+            && position_fits
+            && batch.iter().all(|bytes| whole(bytes.as_ref().len()))
+            && !self.refused.load(Ordering::Relaxed)
     }
 
     /// Writes a batch at `position` of a file that nobody else writes to or reads from meanwhile.
-    pub(super) fn write(&self, file: &File, batch: &[Buffer], position: u64) -> io::Result<()> {
+    pub(super) fn write(&self, file: &File, batch: &[impl AsRef<[u8]>], position: u64) -> io::Result<()> {
         if self.takes(batch, position) && self.write_directly(file, batch, position)? {
             return Ok(());
         }
         let mut position = position;
-        for buffer in batch {
-            file.write_all_at(buffer.filled(), position)?;
-            position += buffer.filled().len() as u64;
+        for bytes in batch.iter().map(AsRef::as_ref) {
+            file.write_all_at(bytes, position)?;
+            position += bytes.len() as u64;
         }
         Ok(())
     }
 
     /// False: the file system does not do that, or did not do all of it.
-    fn write_directly(&self, file: &File, batch: &[Buffer], position: u64) -> io::Result<bool> {
+    fn write_directly(&self, file: &File, batch: &[impl AsRef<[u8]>], position: u64) -> io::Result<bool> {
         if self.is_refusal(fcntl_setfl(file, OFlags::DIRECT))?.is_none() {
             return Ok(false);
         }
-        let pieces: Vec<_> = batch.iter().map(|buffer| IoSlice::new(buffer.filled())).collect();
+        let pieces: Vec<_> = batch.iter().map(|bytes| IoSlice::new(bytes.as_ref())).collect();
         let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(file, &pieces, position));
         fcntl_setfl(file, OFlags::empty())?;
         let whole = pieces.iter().map(|piece| piece.len()).sum();
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
     use crate::{
         MemoryBudget,
-        buffer::{BUFFER_BYTES, BufferPool},
+        buffer::{BUFFER_BYTES, Buffer, BufferPool},
     };
 
     #[test]

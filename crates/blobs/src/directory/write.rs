@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use roadstead_model::{Algorithm, Digest};
 use tokio::task::JoinHandle;
 
@@ -18,7 +19,7 @@ use super::{Directory, blocking, turns::Turn};
 use crate::{
     BlobError, FinishError, Finished, MemoryShare, MemoryUse, Stored, UploadState,
     buffer::{BUFFER_BYTES, Buffer, memory_of},
-    hashing::Hashes,
+    hashing::{Hashes, hash},
 };
 
 /// Buffers that are handed to the blocking thread at once: 512 KiB, so that the hand-over costs little.
@@ -222,7 +223,7 @@ impl FileAppender {
     async fn hand_over(&mut self, then: Then) -> Result<(), BlobError> {
         self.idle().await?;
         self.make_durable(&then).await?;
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let batch: Vec<_> = self.batch.drain(..).map(Buffer::into_bytes).collect();
         let work = std::mem::replace(&mut self.work, Work::Failed(BlobError::Internal("interrupted".to_owned())));
         let Work::Idle(mut writer) = work else {
             return Err(BlobError::Internal("the writer is busy".to_owned()));
@@ -323,32 +324,28 @@ impl FileWriter {
         Ok(())
     }
 
-    fn append(&mut self, batch: &[Buffer]) -> Result<(), BlobError> {
+    fn append(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
         // Hashing first leaves the bytes in the processor's cache for the copy that writing is.
-        batch.iter().for_each(|buffer| self.hashes.update(buffer.filled()));
+        batch.iter().for_each(|bytes| self.hashes.update(bytes));
         self.write(batch)
     }
 
-    async fn append_hashing_meanwhile(mut self: Box<Self>, batch: Vec<Buffer>) -> Result<Box<Self>, BlobError> {
-        let (batch, mut hashes) = (Arc::new(batch), std::mem::take(&mut self.hashes));
+    async fn append_hashing_meanwhile(mut self: Box<Self>, batch: Vec<Bytes>) -> Result<Box<Self>, BlobError> {
+        let hashes = std::mem::take(&mut self.hashes);
         let writing = blocking({
-            let batch = Arc::clone(&batch);
+            let batch = batch.clone();
             move || self.write(&batch).map(|()| self)
         });
-        let hashing = blocking(move || {
-            batch.iter().for_each(|buffer| hashes.update(buffer.filled()));
-            Ok(hashes)
-        });
         // The disk first: where both have one processor, it would wait for the hash.
-        let (writer, hashes) = tokio::join!(biased; writing, hashing);
+        let (writer, hashes) = tokio::join!(biased; writing, hash(hashes, batch));
         let mut writer = writer?;
         writer.hashes = hashes?;
         Ok(writer)
     }
 
-    fn write(&mut self, batch: &[Buffer]) -> Result<(), BlobError> {
+    fn write(&mut self, batch: &[Bytes]) -> Result<(), BlobError> {
         let file = self.file()?;
-        let bytes = batch.iter().map(|buffer| buffer.filled().len() as u64).sum();
+        let bytes = batch.iter().map(|bytes| bytes.len() as u64).sum();
         if !self.directory.leaves_room(rustix::fs::fstatvfs(&file), bytes) {
             return Err(BlobError::Full);
         }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     BlobError, FinishError, Finished, MemoryShare, MemoryUse, Stored, UploadState,
     buffer::{BUFFER_BYTES, Buffer, memory_of},
-    hashing::Hashes,
+    hashing::{Hashes, hash},
     state::{Multipart, Tail},
 };
 
@@ -56,7 +56,7 @@ pub(crate) struct ObjectAppender {
 
 enum Hashing {
     Idle(Hashes),
-    Running(JoinHandle<(Hashes, Buffer)>),
+    Running(JoinHandle<Result<Hashes, BlobError>>),
     Lost,
 }
 
@@ -328,22 +328,20 @@ impl ObjectAppender {
         Ok(())
     }
 
-    /// Hashes the segment on a blocking thread, while the next one is gathered.
+    /// Has the segment hashed while the next one is gathered.
     async fn hash_segment(&mut self) -> Result<(), BlobError> {
         let Some(segment) = self.segment.take() else { return Ok(()) };
         self.hashes().await?;
         let Hashing::Idle(mut hashes) = std::mem::replace(&mut self.hashing, Hashing::Lost) else {
             return Err(BlobError::Internal("the hashes are gone".to_owned()));
         };
-        self.hashing = if segment.filled().len() <= HASH_INLINE {
-            hashes.update(segment.filled());
-            self.part.push(segment.into_bytes());
+        let segment = segment.into_bytes();
+        self.part.push(segment.clone());
+        self.hashing = if segment.len() <= HASH_INLINE {
+            hashes.update(&segment);
             Hashing::Idle(hashes)
         } else {
-            Hashing::Running(tokio::task::spawn_blocking(move || {
-                hashes.update(segment.filled());
-                (hashes, segment)
-            }))
+            Hashing::Running(tokio::spawn(hash(hashes, vec![segment])))
         };
         Ok(())
     }
@@ -353,9 +351,7 @@ impl ObjectAppender {
         if let Hashing::Running(running) = &mut self.hashing {
             let joined = running.await;
             self.hashing = Hashing::Lost;
-            let (hashes, segment) = joined.map_err(|error| BlobError::Internal(error.to_string()))?;
-            self.part.push(segment.into_bytes());
-            self.hashing = Hashing::Idle(hashes);
+            self.hashing = Hashing::Idle(joined.map_err(|error| BlobError::Internal(error.to_string()))??);
         }
         match &self.hashing {
             Hashing::Idle(hashes) => Ok(hashes),

@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("machine", &[]),
     ("cli", &[]),
     ("db", &["model"]),
-    ("blobs", &["model"]),
+    ("blobs", &["machine", "model"]),
     ("outgoing", &[]),
     ("oidc", &["outgoing"]),
     ("access", &["model", "db", "oidc"]),
