@@ -28,7 +28,7 @@ const BATCH: usize = 2;
 /// While uploads hold more memory than this they get along with less each: a few that are fast fill the disk, and so do many that are not.
 const CROWD_BYTES: u64 = 8 << 20;
 
-/// In a crowd each has one such buffer that is gathered and one that is written.
+/// In a crowd each has one such buffer that is gathered and one that is written; where that is too much still, one alone.
 const CROWD_UNIT: usize = 64 << 10;
 
 /// What a sender holds of memory until it has sent as much. Only then it gets the buffers that make it fast.
@@ -53,6 +53,8 @@ pub(crate) struct FileAppender {
     batch: Vec<Buffer>,
     /// Buffers that are handed over at once.
     batch_size: usize,
+    /// The next ones are gathered while they are written.
+    gathers_meanwhile: bool,
     share: Option<(MemoryShare, MemoryUse)>,
     work: Work,
     /// How far the file is durable, or is being made so.
@@ -105,6 +107,7 @@ impl FileAppender {
             limit: unit,
             batch: Vec::with_capacity(BATCH),
             batch_size: BATCH,
+            gathers_meanwhile: true,
             share: None,
             work: Work::Idle(writer),
             syncing: None,
@@ -125,6 +128,9 @@ impl FileAppender {
                 let size = self.take_share().await?;
                 if self.batch.len() >= self.batch_size {
                     self.hand_over(Then::Nothing).await?;
+                }
+                if !self.gathers_meanwhile {
+                    self.idle().await?;
                 }
                 let beyond_page = usize::try_from(self.offset % PAGE).unwrap_or(0);
                 let more_follow = size < self.unit || size == BUFFER_BYTES || size == CROWD_UNIT;
@@ -149,8 +155,8 @@ impl FileAppender {
                 return Ok(size);
             }
             Some(MemoryUse::Writing) => {
-                if self.unit > CROWD_UNIT && self.batch.is_empty() && self.is_crowded() {
-                    // What is being written has the large buffers still.
+                if self.gathers_meanwhile && self.batch.is_empty() && self.is_crowded() {
+                    // What is being written has its buffers still.
                     self.idle().await?;
                     self.get_along_with_less();
                     let bytes = self.share_bytes();
@@ -170,12 +176,17 @@ impl FileAppender {
     }
 
     fn get_along_with_less(&mut self) {
-        (self.unit, self.batch_size) = (self.unit.min(CROWD_UNIT), 1);
+        if self.unit > CROWD_UNIT || self.batch_size > 1 {
+            (self.unit, self.batch_size) = (self.unit.min(CROWD_UNIT), 1);
+        } else {
+            self.gathers_meanwhile = false;
+        }
     }
 
     /// The batch that is gathered and the one that is written.
     fn share_bytes(&self) -> u64 {
-        2 * self.batch_size as u64 * memory_of(self.unit)
+        let batches = if self.gathers_meanwhile { 2 } else { 1 };
+        batches * self.batch_size as u64 * memory_of(self.unit)
     }
 
     fn is_crowded(&self) -> bool {
