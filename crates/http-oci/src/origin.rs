@@ -4,7 +4,6 @@
 //! anyone could have tokens made for another host (protocol.md N1, 2.4).
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Uri, header};
@@ -311,9 +310,11 @@ fn host(text: &str, scheme: &str) -> Option<String> {
     let (name, port) = host_and_port(text)?;
     let usual = if scheme == "https" { 443 } else { 80 };
     let mut host = String::with_capacity(text.len());
-    host.extend(name.chars().map(|c| c.to_ascii_lowercase()));
+    host.push_str(name);
+    host.make_ascii_lowercase();
     if let Some(port) = port.filter(|port| *port != usual) {
-        let _ = write!(host, ":{port}");
+        host.push(':');
+        host.push_str(itoa::Buffer::new().format(port));
     }
     Some(host)
 }

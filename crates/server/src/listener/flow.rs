@@ -35,6 +35,8 @@ pub(super) struct Flow {
     head_cut: AtomicBool,
     head: Mutex<Vec<u8>>,
     answers: Mutex<Answers>,
+    /// Of all answers over HTTP/1, which has one at a time and the clock of its socket.
+    alone: Arc<Pace>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,7 @@ impl Flow {
             head_cut: AtomicBool::new(false),
             head: Mutex::default(),
             answers: Mutex::default(),
+            alone: Arc::default(),
         })
     }
 
@@ -80,13 +83,14 @@ impl Flow {
     pub(super) fn begin(self: &Arc<Self>) -> Begun {
         self.begun.fetch_add(1, Relaxed);
         self.running.fetch_add(1, Relaxed);
-        let pace = Arc::new(Pace::default());
-        if self.is_http2() {
-            let mut answers = self.answers();
-            answers.all.retain(|answer| answer.strong_count() > 0);
-            answers.all.push(Arc::downgrade(&pace));
-            answers.newest = Some(Arc::clone(&pace));
+        if !self.is_http2() {
+            return Begun { flow: Arc::clone(self), pace: Arc::clone(&self.alone) };
         }
+        let pace = Arc::new(Pace::default());
+        let mut answers = self.answers();
+        answers.all.retain(|answer| answer.strong_count() > 0);
+        answers.all.push(Arc::downgrade(&pace));
+        answers.newest = Some(Arc::clone(&pace));
         Begun { flow: Arc::clone(self), pace }
     }
 

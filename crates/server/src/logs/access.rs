@@ -45,13 +45,11 @@ impl Line<'_> {
         fields.string("request", self.request);
         fields.string("method", self.method);
         fields.string("path", self.path);
-        fields.number("status", self.status);
+        fields.number("status", self.status.into());
         fields.number("bytes", self.bytes);
-        fields.number("seconds", format_args!("{}.{:06}", self.took.as_secs(), self.took.subsec_micros()));
-        match format {
-            LogFormat::Text => fields.number("remote", self.remote),
-            LogFormat::Json => fields.string("remote", &self.remote.to_string()),
-        }
+        fields.number("seconds", self.took.as_secs());
+        fields.micros(self.took.subsec_micros());
+        fields.address("remote", self.remote);
         if let Some(key) = self.key {
             fields.string("key", key);
         }
@@ -62,7 +60,7 @@ impl Line<'_> {
     }
 }
 
-/// Writes fields as `tracing` does in each of the formats.
+/// Writes fields as `tracing` does in each of the formats. Numbers without `std::fmt`: by its way they took half of the time of a line.
 struct Fields<'a> {
     format: LogFormat,
     text: &'a mut String,
@@ -97,7 +95,15 @@ impl Fields<'_> {
             }
             self.text.push_str(known);
         });
-        let _ = write!(self.text, ".{:06}Z", now.subsec_microsecond());
+        self.micros(now.subsec_microsecond().unsigned_abs());
+        self.text.push('Z');
+    }
+
+    /// What follows a number of seconds.
+    fn micros(&mut self, micros: u32) {
+        self.text.push('.');
+        let with_zeros = 1_000_000 + micros;
+        self.text.push_str(&itoa::Buffer::new().format(with_zeros)[1..]);
     }
 
     fn name(&mut self, name: &str) {
@@ -115,9 +121,27 @@ impl Fields<'_> {
         }
     }
 
-    fn number(&mut self, name: &str, value: impl std::fmt::Display) {
+    fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        let _ = write!(self.text, "{value}");
+        self.text.push_str(itoa::Buffer::new().format(value));
+    }
+
+    fn address(&mut self, name: &str, address: IpAddr) {
+        self.name(name);
+        let quote = if self.format == LogFormat::Json { "\"" } else { "" };
+        self.text.push_str(quote);
+        match address {
+            IpAddr::V4(address) => {
+                for (place, part) in address.octets().into_iter().enumerate() {
+                    self.text.push_str(if place > 0 { "." } else { "" });
+                    self.text.push_str(itoa::Buffer::new().format(part));
+                }
+            }
+            IpAddr::V6(address) => {
+                let _ = write!(self.text, "{address}");
+            }
+        }
+        self.text.push_str(quote);
     }
 
     fn string(&mut self, name: &str, value: &str) {
