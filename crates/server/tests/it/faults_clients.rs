@@ -301,7 +301,7 @@ fn memory_used_up_keeps_what_came(storage: &Storage) {
     let server = Server::start(setup);
     let (client, watched) = (server.client(), Watched::new(&server));
     // In a crowd each takes little.
-    let standing: Vec<TcpStream> = (0..40)
+    let standing: Vec<TcpStream> = (0..100)
         .map(|_| {
             let mut stream = TcpStream::connect(server.address()).unwrap();
             let first = head("PATCH", &client.begin(REPO), "Content-Length: 100000000\r\n");
