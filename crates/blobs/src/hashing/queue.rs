@@ -104,10 +104,11 @@ impl Drop for Worker {
     }
 }
 
-// Who waited may have gone, and wants no answer.
+// The bytes are let go first: who waits takes as many again. It may have gone, too, and want no answer.
 
 fn one(Piece { mut hashes, bytes, done }: Piece) {
     bytes.iter().for_each(|bytes| hashes.update(bytes));
+    drop(bytes);
     let _ = done.send(hashes);
 }
 
@@ -117,6 +118,7 @@ fn both(one: Piece, two: Piece) {
         let [ones, twos] = [&one.bytes, &two.bytes].map(|all| all.get(number).map_or(&[][..], Bytes::as_ref));
         Hashes::update_both([&mut of_one, &mut of_two], [ones, twos]);
     }
+    drop((one.bytes, two.bytes));
     let _ = one.done.send(of_one);
     let _ = two.done.send(of_two);
 }

@@ -7,7 +7,8 @@ const BLOCK: usize = size_of::<Block>();
 /// The state before the first block (FIPS 180-4, 5.3.3).
 const FIRST: State = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
-/// A saved midstate: the state, the bytes that were taken in, and those of the last block.
+/// A saved midstate has the form that `sha2` gives its own, as earlier versions saved it: state, whole blocks taken in, how many bytes of a block are
+/// there, and those, zeros behind them; numbers with the lowest byte first.
 pub(super) const SAVED: usize = size_of::<State>() + size_of::<u64>() + BLOCK;
 
 /// What is known of a stream after so many bytes.
@@ -79,23 +80,32 @@ impl Sha256 {
     }
 
     pub(super) fn save(&self) -> [u8; SAVED] {
-        let mut saved = [0; SAVED];
-        saved[..32].copy_from_slice(&bytes_of(self.state));
-        saved[32..40].copy_from_slice(&self.length.to_be_bytes());
-        saved[40..][..self.begun()].copy_from_slice(&self.rest[..self.begun()]);
+        let (mut saved, begun) = ([0; SAVED], self.begun());
+        for (four, word) in saved.as_chunks_mut().0.iter_mut().zip(self.state) {
+            *four = word.to_le_bytes();
+        }
+        saved[32..40].copy_from_slice(&(self.length / BLOCK as u64).to_le_bytes());
+        // Less than a block, so one byte says how many.
+        saved[40] = begun as u8;
+        saved[41..][..begun].copy_from_slice(&self.rest[..begun]);
         saved
     }
 
-    pub(super) fn load(saved: &[u8; SAVED]) -> Self {
-        let (words, rest) = saved.split_at(32);
-        let mut state = FIRST;
-        for (word, bytes) in state.iter_mut().zip(words.as_chunks().0) {
-            *word = u32::from_be_bytes(*bytes);
+    /// `None`: nothing that was saved looks like this.
+    pub(super) fn load(saved: &[u8; SAVED]) -> Option<Self> {
+        let (mut state, mut blocks, mut rest) = (FIRST, [0; 8], [0; BLOCK]);
+        for (word, four) in state.iter_mut().zip(saved.as_chunks().0) {
+            *word = u32::from_le_bytes(*four);
         }
-        let (mut length, mut last) = ([0; 8], [0; BLOCK]);
-        length.copy_from_slice(&rest[..8]);
-        last.copy_from_slice(&rest[8..]);
-        Self { state, length: u64::from_be_bytes(length), rest: last }
+        blocks.copy_from_slice(&saved[32..40]);
+        let begun = usize::from(saved[40]);
+        let (kept, zeros) = saved[41..].split_at_checked(begun)?;
+        if begun >= BLOCK || zeros.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        rest[..begun].copy_from_slice(kept);
+        let length = u64::from_le_bytes(blocks).checked_mul(BLOCK as u64)?.checked_add(begun as u64)?;
+        Some(Self { state, length, rest })
     }
 }
 
@@ -111,6 +121,7 @@ fn bytes_of(state: State) -> [u8; 32] {
 mod tests {
     use proptest::prelude::*;
     use roadstead_model::{Algorithm, Digest};
+    use sha2::{Digest as _, digest::common::hazmat::SerializableState as _};
 
     use super::*;
 
@@ -130,8 +141,8 @@ mod tests {
                 let [of_one, of_two] = [&ones, &twos].map(|all| all.get(number).map_or(&[][..], Vec::as_slice));
                 Sha256::update_both([&mut one, &mut two], [of_one, of_two]);
                 alone.update(of_one);
-                alone = Sha256::load(&alone.save());
-                two = Sha256::load(&two.save());
+                alone = Sha256::load(&alone.save()).expect("just saved");
+                two = Sha256::load(&two.save()).expect("just saved");
             }
             expect(&alone, &ones.concat());
             expect(&one, &ones.concat());
@@ -147,5 +158,22 @@ mod tests {
             stream.update(&bytes);
             expect(&stream, &bytes);
         }
+    }
+
+    /// Nodes of an earlier version, whose hasher was the library's, go on with an upload of ours, and we with theirs.
+    #[test]
+    fn a_midstate_is_the_one_of_the_library() {
+        for length in 0..200 {
+            let bytes = vec![0x5a; length];
+            let (mut ours, mut theirs) = (Sha256::new(), sha2::Sha256::new());
+            ours.update(&bytes);
+            theirs.update(&bytes);
+            assert_eq!(ours.save()[..], theirs.serialize()[..], "{length} bytes");
+        }
+        let mut saved = Sha256::new().save();
+        saved[40] = 64;
+        assert_eq!(Sha256::load(&saved), None);
+        (saved[40], saved[50]) = (3, 1);
+        assert_eq!(Sha256::load(&saved), None);
     }
 }

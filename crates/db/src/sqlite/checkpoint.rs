@@ -21,6 +21,8 @@ use crate::error::DbError;
 /// After so many more pages in the log (4 KiB each) the next checkpoint is made: the more at once, the more often a page that changes with
 /// each commit is carried over once for many.
 const WORTH_IT: i32 = 4 * 1024;
+/// As many pages the writer carries over itself.
+const LITTLE: i32 = WORTH_IT / 2;
 /// Pages from which on the writer waits for readers, so that the log begins anew: 64 MiB.
 const TOO_LONG: i32 = 16 * 1024;
 /// When it could not (a reader holds on to old pages), it tries again after so many more.
@@ -87,14 +89,27 @@ impl Checkpoints {
                     pages.saturating_add(PATIENCE)
                 }
             };
-        } else if self.carried.swap(false, Ordering::Relaxed) {
-            let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-            carry_over(writer);
-        } else if pages >= self.next {
+        } else if pages >= self.next || self.must_be_carried_by_others(writer, pages) {
             self.next = pages.saturating_add(WORTH_IT);
             // Full means that it is awake already.
             let _ = self.wake.try_send(());
         }
+    }
+
+    /// Carries over what the thread has left, and tells whether that is too much for one who keeps others waiting.
+    fn must_be_carried_by_others(&self, writer: &Connection, pages: i32) -> bool {
+        if !self.carried.load(Ordering::Relaxed) {
+            return false;
+        }
+        // It may be at the next one already.
+        let Ok(_turn) = self.one_at_a_time.try_lock() else { return false };
+        self.carried.store(false, Ordering::Relaxed);
+        let woken_at = self.next.saturating_sub(WORTH_IT);
+        let too_much = pages.saturating_sub(woken_at) > LITTLE;
+        if !too_much {
+            carry_over(writer);
+        }
+        too_much
     }
 
     /// At the end: leaves an empty log.
@@ -151,14 +166,15 @@ mod tests {
             pages
         };
         while commit(&mut checkpoints) < WORTH_IT {}
-        commit(&mut checkpoints);
-        while !checkpoints.carried.load(Ordering::Relaxed) {
+        let length = || folder.path().join("it.db-wal").metadata().unwrap().len();
+        let mut longest = length();
+        let begun = std::time::Instant::now();
+        // 1 MiB each: the thread has to keep up with them.
+        while commit(&mut checkpoints) >= WORTH_IT {
+            longest = length();
+            assert!(begun.elapsed() < Duration::from_secs(60), "the log never begins anew");
             thread::yield_now();
         }
-        commit(&mut checkpoints);
-        let length = || folder.path().join("it.db-wal").metadata().unwrap().len();
-        let longest = length();
-        assert!(commit(&mut checkpoints) < WORTH_IT);
         assert_eq!(length(), longest);
         checkpoints.finish(writer);
     }
