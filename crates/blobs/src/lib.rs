@@ -11,7 +11,8 @@
 //! | `held` | uploads that are small: their bytes never come to a bucket |
 //! | `directory` | files: positioned writes, durability, inline reads from the page cache |
 //! | `objects` | S3, Google Cloud Storage, Azure: parts, tails, presigned addresses |
-//! | `state`, `hashing` | what is remembered of an upload |
+//! | `state` | what is remembered of an upload |
+//! | `hashing` | its hashes and their midstates, and the threads that make them |
 //! | `buffer`, `budget` | page-aligned pooled buffers, the global memory budget |
 //! | `check`, `words` | tries everything a running service needs and says in words what fails |
 

@@ -196,6 +196,23 @@ async fn a_request_in_flight_ends_whole_and_a_drained_listener_takes_no_new_one(
     assert!(TcpStream::connect(running.address).await.is_err(), "the address is free again");
 }
 
+/// RFC 9112, 9.6: who sends nothing more may still read.
+#[tokio::test]
+async fn a_client_that_closes_its_half_is_answered() {
+    let running = Running::start(|_| {});
+    let mut stream = running.connect().await;
+    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    running.echo.arrived.notified().await;
+    stream.shutdown().await.expect("closed");
+    // The other side has its turns to see that, before there is an answer.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    running.echo.release.notify_one();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_request_that_was_sent_before_the_drain_is_answered_although_nobody_had_accepted_it() {
     let running = Running::start(|_| {});

@@ -203,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_written_as_everywhere() {
+        for address in ["0.0.0.0", "10.200.3.255", "::1", "2001:db8::5"] {
+            let line = Line { remote: address.parse().expect("an address"), ..LINE };
+            assert!(text(LogFormat::Text, &line).contains(&format!(" remote={address} ")));
+            assert!(text(LogFormat::Json, &line).contains(&format!("\"remote\":\"{address}\"")));
+        }
+    }
+
+    #[test]
     fn a_line_for_programs() {
         let line = text(LogFormat::Json, &LINE);
         assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
