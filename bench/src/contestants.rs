@@ -32,6 +32,8 @@ pub(crate) const REPOSITORY: &str = "conf/app";
 pub(crate) enum Name {
     /// This project, as it starts without configuration, tokens checked.
     Roadstead,
+    /// Another build of it, the same way.
+    Before,
     /// `docker-registry` of Debian (Distribution 2).
     Dr,
     /// Distribution 3.
@@ -43,18 +45,24 @@ pub(crate) enum Name {
 }
 
 /// All of them.
-pub(crate) const ALL: [Name; 5] = [Name::Roadstead, Name::Dr, Name::D3, Name::Nginx, Name::Loop];
+pub(crate) const ALL: [Name; 6] = [Name::Roadstead, Name::Before, Name::Dr, Name::D3, Name::Nginx, Name::Loop];
 
 impl Name {
     /// As it stands in the table.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Roadstead => "Roadstead",
+            Self::Before => "before",
             Self::Dr => "DR",
             Self::D3 => "D3",
             Self::Nginx => "nginx",
             Self::Loop => "loop",
         }
+    }
+
+    /// Whether it is a build of this project.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Roadstead | Self::Before)
     }
 }
 
@@ -86,17 +94,18 @@ impl Content {
 /// The programs that are here.
 pub(crate) struct Programs {
     roadstead: PathBuf,
+    before: Option<PathBuf>,
     docker_registry: Option<PathBuf>,
     registry: Option<PathBuf>,
     nginx: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Looks for the peers in `PATH`; ours is the release build.
-    pub(crate) fn find(roadstead: PathBuf) -> Self {
+    /// Looks for the peers in `PATH`; ours is the release build, and perhaps one from before.
+    pub(crate) fn find(roadstead: PathBuf, before: Option<PathBuf>) -> Self {
         let find = |program| find_program(program, &["/usr/sbin", "/usr/bin"].map(PathBuf::from));
         let (docker_registry, registry) = (find("docker-registry"), find("registry"));
-        Self { roadstead, docker_registry, registry, nginx: find("nginx") }
+        Self { roadstead, before, docker_registry, registry, nginx: find("nginx") }
     }
 
     /// Whether a server can take part.
@@ -108,6 +117,7 @@ impl Programs {
     pub(crate) fn version(&self, name: Name) -> Option<String> {
         let (program, argument) = match name {
             Name::Roadstead => (&self.roadstead, "--version"),
+            Name::Before => (self.before.as_ref()?, "--version"),
             Name::Dr => (self.docker_registry.as_ref()?, "--version"),
             Name::D3 => (self.registry.as_ref()?, "--version"),
             Name::Nginx => (self.nginx.as_ref()?, "-v"),
@@ -123,6 +133,14 @@ impl Programs {
     /// Roadstead in its embedded default.
     pub(crate) fn embedded(&self) -> Setup {
         lasting(Setup::directory(&self.roadstead))
+    }
+
+    /// The same of the build that has this name.
+    fn build(&self, name: Name) -> Setup {
+        match &self.before {
+            Some(before) if name == Name::Before => lasting(Setup::directory(before)),
+            _ => self.embedded(),
+        }
     }
 
     /// Roadstead as a node.
@@ -162,15 +180,15 @@ impl Contestant {
         if let (Name::Nginx, Some(content)) = (name, content) {
             write_files(&folder.0.join("root"), content);
         }
-        let setup = ground.programs.embedded();
+        let setup = ground.programs.build(name);
         let program = start(command(name, &setup, ground, &place), &place);
         let target = Target { address, tls: None, alone: true };
         let mut contestant = Self { name, target, head: format!("Host: {address}\r\n"), folder, program };
         let client = contestant.client();
-        if name == Name::Roadstead {
+        if name.is_ours() {
             contestant.head += &format!("Authorization: Bearer {}\r\n", token(&client));
         }
-        if let (Name::Roadstead | Name::Dr | Name::D3, Some(content)) = (name, content) {
+        if let Some(content) = content.filter(|_| !matches!(name, Name::Nginx | Name::Loop)) {
             client.push_blob(REPOSITORY, &content.large);
             client.push_image(REPOSITORY, "latest", &content.image);
         }
@@ -187,7 +205,7 @@ impl Contestant {
     /// A client that may do everything; in the clear.
     pub(crate) fn client(&self) -> Client {
         let login = match self.name {
-            Name::Roadstead => Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
+            name if name.is_ours() => Login::Basic(KEY_ID.to_owned(), KEY_SECRET.to_owned()),
             _ => Login::Anonymous,
         };
         Client::new(self.target.address, login)
@@ -258,7 +276,7 @@ struct Place<'a> {
 fn command(name: Name, setup: &Setup, ground: &Ground<'_>, place: &Place<'_>) -> Command {
     let here = |program: &Option<PathBuf>| program.clone().expect("a program that takes part is here");
     match name {
-        Name::Roadstead => roadstead(setup, place),
+        Name::Roadstead | Name::Before => roadstead(setup, place),
         Name::Dr => distribution(&here(&ground.programs.docker_registry), place),
         Name::D3 => distribution(&here(&ground.programs.registry), place),
         Name::Nginx => nginx(&here(&ground.programs.nginx), place),

@@ -40,10 +40,10 @@ struct Arguments {
     /// The release build of the program.
     #[arg(long, env = "ROADSTEAD_BIN", default_value = "target/release/roadstead")]
     binary: PathBuf,
-    /// Rounds: in each every server does every operation once. 5, or 1 with --guard.
+    /// Rounds: in each every server does every operation once. 10, or 1 with --guard.
     #[arg(long)]
     rounds: Option<u32>,
-    /// Seconds of one sample. 3, or 0.7 with --guard.
+    /// Seconds of one sample. 1, or 0.7 with --guard.
     #[arg(long)]
     seconds: Option<f64>,
     /// Only operations whose name has this in it; `mix`, `large`, `memory`, `rights` and `scaled-out` are names too.
@@ -55,6 +55,9 @@ struct Arguments {
     /// Only these servers, for a look at one of them: `--server Roadstead`.
     #[arg(long)]
     server: Vec<String>,
+    /// Another build of the program, beside which this one is measured too: `--before /tmp/roadstead`.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Write docs/performance.md.
     #[arg(long)]
     record: bool,
@@ -90,7 +93,7 @@ fn main() -> ExitCode {
         .unwrap_or_else(|error| panic!("{}: {error}: build it with cargo build --release", arguments.binary.display()));
     cores::take_client_core();
     let bench = Bench {
-        programs: Programs::find(binary),
+        programs: Programs::find(binary, arguments.before.clone()),
         certificate: Certificate::new(directory("tls")),
         content: Content { image: image(10), large: random_bytes(100 << 20) },
         runtime: runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
@@ -113,7 +116,7 @@ struct Scale {
 
 impl Scale {
     const FULL: Self =
-        Self { rounds: 5, seconds: 3.0, rows: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
+        Self { rounds: 10, seconds: 1.0, rows: 1_000_000, pushed: 256 << 20, mix: Duration::from_secs(30) };
     const SHORT: Self = Self { rounds: 1, seconds: 0.7, rows: 100_000, pushed: 8 << 20, mix: Duration::from_secs(5) };
 
     fn of(arguments: &Arguments) -> Self {
@@ -134,11 +137,15 @@ struct Bench {
 
 impl Bench {
     fn run(&self) -> ExitCode {
-        for name in contestants::ALL.into_iter().filter(|name| !self.programs.has(*name)) {
+        let missing = |name: &Name| *name != Name::Before && !self.programs.has(*name);
+        for name in contestants::ALL.into_iter().filter(missing) {
             println!("{} is not here: bench/install", name.text());
         }
+        if let Err(words) = self.has_room() {
+            println!("{words}");
+            return ExitCode::FAILURE;
+        }
         let measured = self.measure(|_| true);
-        println!("\n{}", table::text(&measured));
         if self.arguments.record {
             table::record(&measured, &self.how());
         }
@@ -151,13 +158,28 @@ impl Bench {
         }
         println!("under half of what it must be, so once more: {slips:?}");
         let again = self.measure(|what| slips.contains_key(what));
-        println!("\n{}", table::text(&again));
         let slips = again.slips();
         if slips.is_empty() {
             return ExitCode::SUCCESS;
         }
         println!("under half of what it must be in two tries: {slips:?}");
         ExitCode::FAILURE
+    }
+
+    /// What is measured last takes the most of the disk: better to know before the first.
+    fn has_room(&self) -> Result<(), String> {
+        let Ok(disk) = rustix::fs::statvfs(&std::env::temp_dir()) else { return Ok(()) };
+        let (free, wanted) = (disk.f_bavail * disk.f_frsize, memory::disk_bytes(self.scale.pushed));
+        if free >= wanted || !"memory".contains(&self.arguments.only) {
+            return Ok(());
+        }
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        Err(format!(
+            "{} has {:.1} GiB free, and pushes at once take {:.1}: make room, or take `--only` something else",
+            std::env::temp_dir().display(),
+            gib(free),
+            gib(wanted)
+        ))
     }
 
     /// What is wanted by these names and by the arguments.
@@ -168,6 +190,7 @@ impl Bench {
             let connections = self.arguments.connections;
             wanted(operation.what) && connections.is_none_or(|only| only == operation.connections)
         });
+        println!("\n{}", table::text(&measured));
         let (runtime, ground) = (&self.runtime, &self.ground());
         let seconds = Duration::from_secs_f64(self.scale.seconds);
         if !self.programs.has(Name::Dr) {
@@ -187,6 +210,7 @@ impl Bench {
                     },
                 ),
             };
+            println!("{}", table::checks_text(check, &checks));
             measured.checks.insert(check, checks);
         }
         measured

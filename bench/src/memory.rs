@@ -14,6 +14,11 @@ const PUSHES: usize = 100;
 /// Whoever has something to do after work has done it by then.
 const REST: Duration = Duration::from_secs(20);
 
+/// What the disk must have free for pushes of `size` bytes: theirs, and a GiB for all else.
+pub(crate) fn disk_bytes(size: usize) -> u64 {
+    (PUSHES * size) as u64 + (1 << 30)
+}
+
 /// `size`: bytes of each of the [`PUSHES`] blobs that are pushed at once.
 pub(crate) fn measure(runtime: &Runtime, ground: &Ground<'_>, size: usize) -> Vec<Check> {
     let [ours, theirs] = [Name::Roadstead, Name::Dr].map(|name| {

@@ -47,7 +47,7 @@ impl Operation {
     /// Whether a server takes part in it.
     pub(crate) fn is_for(&self, name: Name) -> bool {
         match self.kind {
-            _ if self.tls => matches!(name, Name::Roadstead | Name::Nginx),
+            _ if self.tls => name.is_ours() || name == Name::Nginx,
             Kind::Push(_) => name != Name::Nginx,
             Kind::PushAgain => !matches!(name, Name::Nginx | Name::Loop),
             _ => name != Name::Loop,

@@ -92,7 +92,8 @@ pub(crate) struct Measured {
 }
 
 /// What is measured besides operations, by name.
-pub(crate) const CHECKS: [&str; 5] = ["mix", "large", "memory", "rights", "scaled-out"];
+pub(crate) const CHECKS: [&str; 5] = ["mix", "large", "memory", "rights", SCALED_OUT];
+const SCALED_OUT: &str = "scaled-out";
 
 impl Measured {
     pub(crate) fn add(&mut self, operation: usize, name: Name, sample: Sample) {
@@ -155,8 +156,14 @@ impl Measured {
 /// The tables in Markdown.
 pub(crate) fn text(measured: &Measured) -> String {
     let mut text = String::new();
+    let mut others = vec![Name::Dr, Name::D3, Name::Nginx, Name::Loop];
+    if measured.samples.keys().any(|(_, name)| *name == Name::Before) {
+        others.insert(0, Name::Before);
+    }
     if !measured.samples.is_empty() {
-        text += "| operation | connections | Roadstead | CPU for each | x DR | x D3 | x nginx | x loop | CPU, x DR |\n|---|---|---|---|---|---|---|---|---|\n";
+        let names: String = others.iter().map(|name| format!("x {} | ", name.text())).collect();
+        let _ = writeln!(text, "| operation | connections | Roadstead | CPU for each | {names}CPU, x DR |");
+        let _ = writeln!(text, "|{}", "---|".repeat(5 + others.len()));
     }
     for (number, operation) in operations::ALL.iter().enumerate() {
         let Some(rate) = measured.median(number, Name::Roadstead, |sample| sample.rate) else { continue };
@@ -167,9 +174,9 @@ pub(crate) fn text(measured: &Measured) -> String {
             Unit::Bytes => (format!("{:.2} GB/s", rate / 1e9), format!("{:.2} s/GB", cpu * 1e9)),
         };
         let _ = write!(text, "| {} | {} | {rate} ±{spread:.0} % | {cpu} ", operation.what, operation.connections);
-        for other in [Name::Dr, Name::D3, Name::Nginx, Name::Loop] {
-            let must = operation.musts.iter().find(|(name, _)| *name == other).map(|(_, must)| Must::AtLeast(*must));
-            let ratio = measured.ratio(number, other, |it| it.rate);
+        for other in &others {
+            let must = operation.musts.iter().find(|(name, _)| name == other).map(|(_, must)| Must::AtLeast(*must));
+            let ratio = measured.ratio(number, *other, |it| it.rate);
             let _ = write!(text, "| {} ", ratio.map_or_else(String::new, |ratio| cell(ratio, must)));
         }
         let ratio = measured.ratio(number, Name::Dr, |it| it.cpu);
@@ -179,15 +186,23 @@ pub(crate) fn text(measured: &Measured) -> String {
     let (scaled_out, embedded): (Vec<_>, Vec<_>) = CHECKS
         .iter()
         .filter_map(|name| Some((*name, measured.checks.get(name)?)))
-        .partition(|(name, _)| *name == "scaled-out");
-    for (kind, checks) in [("", embedded), ("PostgreSQL and S3: ", scaled_out)] {
-        let mut checks = checks.into_iter().flat_map(|(_, checks)| checks).peekable();
-        if checks.peek().is_some() {
-            let _ = write!(text, "\n| {kind}what | Roadstead | beside | ratio |\n|---|---|---|---|\n");
-        }
-        for Check { what, ours, beside, ratio, must } in checks {
-            let _ = writeln!(text, "| {what} | {ours} | {beside} | {} |", cell(*ratio, *must));
-        }
+        .partition(|(name, _)| *name == SCALED_OUT);
+    for (name, checks) in [("", embedded), (SCALED_OUT, scaled_out)] {
+        text += &checks_text(name, checks.into_iter().flat_map(|(_, checks)| checks));
+    }
+    text
+}
+
+/// The table of one of [`CHECKS`], or of those of one server together.
+pub(crate) fn checks_text<'a>(name: &str, checks: impl IntoIterator<Item = &'a Check>) -> String {
+    let mut checks = checks.into_iter().peekable();
+    let mut text = String::new();
+    if checks.peek().is_some() {
+        let kind = if name == SCALED_OUT { "PostgreSQL and S3: " } else { "" };
+        let _ = write!(text, "\n| {kind}what | Roadstead | beside | ratio |\n|---|---|---|---|\n");
+    }
+    for Check { what, ours, beside, ratio, must } in checks {
+        let _ = writeln!(text, "| {what} | {ours} | {beside} | {} |", cell(*ratio, *must));
     }
     text
 }
