@@ -2,6 +2,7 @@
 
 use std::{fmt, hash::BuildHasher as _, net::IpAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use foldhash::quality::RandomState;
 use moka::sync::Cache;
 use roadstead_db::{
@@ -102,6 +103,8 @@ pub(crate) struct Parts {
     open: bool,
     /// Tokens whose signature was right, by a hash that is another one in each process.
     verified: Cache<u64, Arc<Known>, RandomState>,
+    /// Those of them that came last, each at a place by its hash: found without the books that the cache keeps.
+    recent: Box<[ArcSwapOption<Known>]>,
     hasher: RandomState,
     pub(crate) refusals: Refusals,
     /// Keys whose use this node noted, or failed to note, in the last minutes.
@@ -117,6 +120,8 @@ struct Known {
 
 /// How many bytes of tokens the signature cache holds.
 const VERIFIED_BYTES: u64 = 16 << 20;
+/// How many tokens are found without a look into it.
+pub(crate) const RECENT: usize = 256;
 /// How long a verified token can stay in the cache: as long as the longest can live.
 const VERIFIED_FOR: Duration = Duration::from_secs(12 * 3600);
 /// How long this node leaves a key's use alone after it tried to note it.
@@ -189,6 +194,7 @@ impl Access {
             job_lifetime,
             open,
             verified,
+            recent: (0..RECENT).map(|_| ArcSwapOption::empty()).collect(),
             hasher: RandomState::default(),
             refusals: Refusals::default(),
             noted,
@@ -242,12 +248,14 @@ impl Access {
     async fn bearer(&self, token: &str, service: &str) -> Result<Caller, Refusal> {
         let parts = &*self.0;
         let hash = parts.hasher.hash_one(token);
-        let verified = match parts.verified.get(&hash).filter(|known| *known.token == *token) {
-            Some(known) => Arc::clone(&known.says),
+        let place = &parts.recent[usize::try_from(hash % RECENT as u64).unwrap_or(0)];
+        let recent = place.load().as_ref().filter(|known| *known.token == *token).map(|known| Arc::clone(&known.says));
+        let verified = match recent {
+            Some(says) => says,
             None => {
-                let claims = Box::pin(parts.signing.verify(token)).await?;
-                let says = Arc::new(claims.and_then(Verified::new).ok_or(Refusal::InvalidToken)?);
-                parts.verified.insert(hash, Arc::new(Known { token: token.into(), says: Arc::clone(&says) }));
+                let known = self.known(token, hash).await?;
+                let says = Arc::clone(&known.says);
+                place.store(Some(known));
                 says
             }
         };
@@ -256,6 +264,19 @@ impl Access {
         } else {
             Err(Refusal::InvalidToken)
         }
+    }
+
+    /// What a token says whose signature is right, by its `hash`.
+    async fn known(&self, token: &str, hash: u64) -> Result<Arc<Known>, Refusal> {
+        let parts = &*self.0;
+        if let Some(known) = parts.verified.get(&hash).filter(|known| *known.token == *token) {
+            return Ok(known);
+        }
+        let claims = Box::pin(parts.signing.verify(token)).await?;
+        let says = Arc::new(claims.and_then(Verified::new).ok_or(Refusal::InvalidToken)?);
+        let known = Arc::new(Known { token: token.into(), says });
+        parts.verified.insert(hash, Arc::clone(&known));
+        Ok(known)
     }
 
     /// The living key with this id and secret, or the living trust that a job's token fits. A key id that is not there takes the same way as a

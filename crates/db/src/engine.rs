@@ -165,7 +165,8 @@ impl Db {
     ) -> Result<(Option<Arc<T>>, Option<i64>), DbError> {
         match &*self.0 {
             Inner::Sqlite(sqlite) => Ok((sqlite.recall(tables, sql, params.as_ref(), map)?, Some(sqlite.clock()))),
-            Inner::Postgres(_) => Ok((self.query_opt(sql, params, map).await?.map(Arc::new), None)),
+            // Boxed as in `query`.
+            Inner::Postgres(_) => Ok((Box::pin(self.query_opt(sql, params, map)).await?.map(Arc::new), None)),
         }
     }
 

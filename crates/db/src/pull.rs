@@ -38,7 +38,7 @@ pub struct FoundBlob {
     /// Row of its bucket.
     pub bucket: i64,
     /// Key of its object; `None`: its bytes are in its row ([`blob_body`]).
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
     /// Microseconds until the collector looks at it, if it is going to.
     pub review_in: Option<i64>,
 }
@@ -156,7 +156,7 @@ pub async fn blob(
                 let facts = Stored::from_row(row)?;
                 let Some(id) = row.get::<Option<i64>>(WIDTH)? else { return Ok((facts, None, None)) };
                 let (size, bucket, key) = (row.get(WIDTH + 1)?, row.get(WIDTH + 2)?, row.get::<String>(WIDTH + 3)?);
-                let key = Some(key).filter(|key| !key.is_empty());
+                let key = Some(key).filter(|key| !key.is_empty()).map(Arc::from);
                 let found = FoundBlob { id, size, bucket, key, review_in: None };
                 Ok((facts, Some(found), row.get::<Option<i64>>(WIDTH + 4)?))
             },

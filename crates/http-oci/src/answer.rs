@@ -1,5 +1,7 @@
 //! Building an answer, and what all answers have in common.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use roadstead_model::Digest;
@@ -18,15 +20,16 @@ pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
-/// An answer under construction.
-pub(crate) struct Answer(Response<Body>);
+/// As many as the answers to pulls have, with those that are added to all answers.
+const HEADERS: usize = 8;
+
+/// An answer under construction. Without its body, since it is handed on with each header.
+pub(crate) struct Answer(StatusCode, HeaderMap);
 
 impl Answer {
     /// An empty answer.
     pub(crate) fn new(status: StatusCode) -> Self {
-        let mut response = Response::default();
-        *response.status_mut() = status;
-        Self(response)
+        Self(status, HeaderMap::with_capacity(HEADERS))
     }
 
     /// Adds a header, beside others of its name. What can't be a header value never comes here from a parsed name or digest; a media
@@ -38,7 +41,7 @@ impl Answer {
     fn value(mut self, name: HeaderName, value: Result<HeaderValue, ()>) -> Self {
         match value {
             Ok(value) => {
-                self.0.headers_mut().append(name, value);
+                self.1.append(name, value);
             }
             Err(()) => tracing::error!(%name, "left a header out: its value is not one"),
         }
@@ -62,9 +65,12 @@ impl Answer {
     }
 
     /// The answer with this body.
-    pub(crate) fn body(mut self, body: impl Into<Body>) -> Response<Body> {
-        *self.0.body_mut() = body.into();
-        self.0
+    pub(crate) fn body(self, body: impl Into<Body>) -> Response<Body> {
+        let Self(status, headers) = self;
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 
     /// The answer to a HEAD about something of `size` bytes.
@@ -74,7 +80,7 @@ impl Answer {
 
     /// The answer without a body.
     pub(crate) fn empty(self) -> Response<Body> {
-        self.0
+        self.body(Body::Empty)
     }
 }
 
@@ -110,7 +116,9 @@ pub(crate) fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
 
 /// The entity tag of what a digest names: it never changes.
 pub(crate) fn etag(digest: &Digest) -> Bytes {
-    format!("\"{digest}\"").into()
+    let mut text = String::with_capacity(2 + Digest::MAX_TEXT_BYTES);
+    let _ = write!(text, "\"{digest}\"");
+    text.into()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(crate) struct Call<'s> {
     pub(crate) origin: Origin,
     pub(crate) addressing: Addressing,
     pub(crate) caller: Caller,
-    pub(crate) parts: Parts,
+    pub(crate) parts: &'s Parts,
     /// The client's address.
     pub(crate) client: IpAddr,
     pub(crate) id: &'s RequestId,

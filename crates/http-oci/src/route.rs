@@ -79,15 +79,19 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
         return read(method, Route::Ping);
     }
     let rest = rest.strip_prefix('/').ok_or(RouteError::Path)?;
-    // A proxy in front that grants rights by path reads an encoded slash as part of a name; so it must not be a path's slash here.
-    if rest.contains("%2f") || rest.contains("%2F") {
-        return Err(RouteError::Path);
-    }
-    let rest: Cow<'_, str> = percent_decode_str(rest).decode_utf8().map_err(|_| RouteError::Path)?;
+    let rest = if rest.as_bytes().contains(&b'%') { decoded(rest)? } else { Cow::Borrowed(rest) };
     if rest == "_catalog" {
         return read(method, Route::Catalog);
     }
     parse_in_repository(method, &rest)
+}
+
+fn decoded(rest: &str) -> Result<Cow<'_, str>, RouteError> {
+    // A proxy in front that grants rights by path reads an encoded slash as part of a name; so it must not be a path's slash here.
+    if rest.contains("%2f") || rest.contains("%2F") {
+        return Err(RouteError::Path);
+    }
+    percent_decode_str(rest).decode_utf8().map_err(|_| RouteError::Path)
 }
 
 fn parse_in_repository(method: &Method, rest: &str) -> Result<Route, RouteError> {
@@ -124,7 +128,9 @@ fn read(method: &Method, route: Route) -> Result<Route, RouteError> {
 
 /// `allowed` lists the methods of a path as the `Allow` header has them.
 fn known(method: &Method, allowed: &'static str) -> Result<(), RouteError> {
-    if allowed.split(", ").any(|one| one == method.as_str()) { Ok(()) } else { Err(RouteError::Method(allowed)) }
+    let mut methods = allowed.as_bytes().split(|byte| *byte == b',');
+    let known = methods.any(|one| one.trim_ascii_start() == method.as_str().as_bytes());
+    if known { Ok(()) } else { Err(RouteError::Method(allowed)) }
 }
 
 fn begin(method: &Method, name: &str) -> Result<Route, RouteError> {

@@ -4,7 +4,7 @@ use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
 use roadstead_access::{Access, Caller, Presented};
 use roadstead_model::Reach;
 use roadstead_registry::Core;
@@ -77,32 +77,33 @@ impl OciService {
     /// Answers a request. Never fails: what goes wrong is an answer too, and logged here if it is our fault.
     ///
     /// Errors of the server name `id`. The label is absent for anonymous callers.
-    pub async fn handle<B>(
-        &self,
-        request: Request<B>,
-        connection: Connection,
-        id: RequestId,
-    ) -> (Response<Body>, Option<CallerLabel>)
+    pub fn handle<'a, B>(
+        &'a self,
+        parts: &'a Parts,
+        body: B,
+        connection: &'a Connection,
+        id: &'a RequestId,
+    ) -> impl Future<Output = (Response<Body>, Option<CallerLabel>)> + Send + 'a
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Display,
     {
-        let (parts, body) = request.into_parts();
         let (incoming, watch) = Incoming::new(body, parts.version, &parts.headers);
-        let head = parts.method == Method::HEAD;
-        let mut label = None;
-        let answer = self.route(parts, incoming, &connection, &id, &mut label).await;
-        let mut response = answer.unwrap_or_else(|error| error.into_response(Some(&id)));
-        answer::complete(&mut response, head);
-        if watch.must_close() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        async move {
+            let mut label = None;
+            let answer = self.route(parts, incoming, connection, id, &mut label).await;
+            let mut response = answer.unwrap_or_else(|error| error.into_response(Some(id)));
+            answer::complete(&mut response, parts.method == Method::HEAD);
+            if watch.must_close() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            (response, label)
         }
-        (response, label)
     }
 
     async fn route(
         &self,
-        parts: Parts,
+        parts: &Parts,
         incoming: Incoming,
         connection: &Connection,
         id: &RequestId,
@@ -144,13 +145,13 @@ impl OciService {
             *label = call.caller.shared_key_id().cloned().map(CallerLabel);
         }
         shared.private.find(&shared.core, &mut call.addressing).await?;
-        dispatch(&call, route, incoming).await
+        dispatch(&call, &route, incoming).await
     }
 }
 
 /// What pulls ask most goes straight on. All else is boxed: it keeps more on its way, and the future of every request would be as large.
-async fn dispatch(call: &Call<'_>, route: Route, body: Incoming) -> Result<Response<Body>, ApiError> {
-    let boxed = match &route {
+async fn dispatch(call: &Call<'_>, route: &Route, body: Incoming) -> Result<Response<Body>, ApiError> {
+    let boxed = match route {
         Route::ManifestGet(name, reference) => return at::manifest_get::get(call, name, reference).await,
         Route::BlobGet(name, digest) => return at::blob_get::get(call, name, digest).await,
         Route::Ping => at::ping::get(call).boxed(),

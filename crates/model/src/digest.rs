@@ -71,14 +71,20 @@ pub enum DigestError {
     Hash,
 }
 
+/// Bytes of the longest hash.
+const MAX_HASH_BYTES: usize = 64;
+
 /// The name of some bytes by their hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
-    hash: [u8; 64],
+    hash: [u8; MAX_HASH_BYTES],
 }
 
 impl Digest {
+    /// Bytes of the longest digest as text: `sha512:` and its digits.
+    pub const MAX_TEXT_BYTES: usize = 7 + 2 * MAX_HASH_BYTES;
+
     /// The digest of `bytes`.
     pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
         match algorithm {
@@ -89,7 +95,7 @@ impl Digest {
 
     /// From the raw hash: what is missing of it is zeros, what is too much is cut.
     pub fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
-        let mut padded = [0; 64];
+        let mut padded = [0; MAX_HASH_BYTES];
         let length = hash.len().min(algorithm.size());
         padded[..length].copy_from_slice(&hash[..length]);
         Self { algorithm, hash: padded }
@@ -135,7 +141,7 @@ impl FromStr for Digest {
         if digits.len() != 2 * algorithm.size() {
             return Err(DigestError::Hash);
         }
-        let mut hash = [0; 64];
+        let mut hash = [0; MAX_HASH_BYTES];
         for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
         }
@@ -153,20 +159,27 @@ fn digit(letter: u8) -> Result<u8, DigestError> {
 
 /// `bytes` as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
+    let mut text = vec![0; 2 * bytes.len()];
+    hex_into(bytes, &mut text);
+    String::from_utf8(text).expect("digits are ASCII")
+}
+
+/// The same, in memory that is there: two bytes for each of `bytes`, as far as there is room.
+pub fn hex_into<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t str {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| DIGITS[usize::from(half)];
-    let mut text = vec![0; 2 * bytes.len()];
+    let end = text.len().min(2 * bytes.len());
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    String::from_utf8(text).expect("digits are ASCII")
+    str::from_utf8(&text[..end]).expect("digits are ASCII")
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.algorithm.name())?;
         f.write_str(":")?;
-        f.write_str(&self.hex())
+        f.write_str(hex_into(self.hash(), &mut [0; 2 * MAX_HASH_BYTES]))
     }
 }
 

@@ -1,6 +1,9 @@
-//! Names of registries, repositories and tags, each parsed once and carried as a type of its own.
+//! Names of registries, repositories and tags, each parsed once and carried as a type of its own. Most of them are short, and need no memory
+//! of their own.
 
 use std::{fmt, str::FromStr};
+
+use smol_str::SmolStr;
 
 /// Why a text is not a name of its kind. The message says what would be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +37,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $error:expr, $valid:path) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The name as text.

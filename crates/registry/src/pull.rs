@@ -48,7 +48,7 @@ pub struct Blob {
     row: i64,
     bucket: i64,
     /// Key of its object; `None`: its bytes are in the database.
-    key: Option<String>,
+    key: Option<Arc<str>>,
     /// Microseconds until the collector looks at it.
     review_in: Option<i64>,
 }

@@ -3,17 +3,19 @@
 mod exchange;
 
 use std::collections::HashSet;
+use std::future::ready;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use ipnet::IpNet;
 use roadstead_access::{Access, Presented, Refusal};
 use roadstead_http_api::ApiService;
 use roadstead_http_oci::{Body, CallerLabel, Connection, OciService, RequestId, client_of, is_host, refusal};
-use roadstead_model::{Reach, digest::hex};
+use roadstead_model::{Reach, digest::hex_into};
 use roadstead_registry::{Core, Error};
 
 use crate::health::Health;
@@ -24,6 +26,7 @@ use exchange::Exchange;
 pub use exchange::Recorded;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Peers that are warned of at most: an address costs its sender nothing.
 const STRANGERS: usize = 100;
 
@@ -77,36 +80,13 @@ impl Front {
         Door { front: self.clone(), doors, reach }
     }
 
-    /// The answer, and the access key that it was asked for with.
-    async fn answer(
-        &self,
-        request: Request<RequestBody>,
-        peer: Peer,
-        doors: Doors,
-        (reach, client): (Reach, IpAddr),
-        id: &Arc<str>,
-    ) -> (Response<Body>, Option<CallerLabel>) {
-        if let Some((status, words)) = misframed(&request, peer) {
-            let mut answer = refusal(status, "UNSUPPORTED", words);
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return (answer, None);
-        }
-        let path = request.uri().path();
-        if doors != Doors::Metrics {
-            let connection = Connection { remote: peer.remote, client, tls: peer.tls, reach };
-            if OciService::serves(path) {
-                return self.0.oci.handle(request, connection, RequestId(Arc::clone(id))).await;
-            }
-            if ApiService::serves(path) {
-                // Larger than the future of a pull, which shares this one's memory.
-                return Box::pin(self.0.api.handle(request, connection, RequestId(Arc::clone(id)))).await;
-            }
-        }
-        let answer = match (path, doors) {
-            ("/healthz", _) => reading(&request, || plain(StatusCode::OK, "ok\n")),
-            ("/readyz", _) => Box::pin(self.ready()).await,
-            ("/metrics", Doors::Metrics) => reading(&request, || self.figures()),
-            ("/metrics", Doors::Main) => Box::pin(self.figures_for_administrators(&request, client)).await,
+    /// The answer at a path that is no API's.
+    async fn own(&self, parts: &request::Parts, doors: Doors, client: IpAddr) -> (Response<Body>, Option<CallerLabel>) {
+        let answer = match (parts.uri.path(), doors) {
+            ("/healthz", _) => reading(&parts.method, || plain(StatusCode::OK, "ok\n")),
+            ("/readyz", _) => self.ready().await,
+            ("/metrics", Doors::Metrics) => reading(&parts.method, || self.figures()),
+            ("/metrics", Doors::Main) => self.figures_for_administrators(&parts.headers, client).await,
             (_, Doors::Metrics) | ("/metrics", Doors::MainWithoutMetrics) => not_found(),
             _ => refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing at this path"),
         };
@@ -127,8 +107,8 @@ impl Front {
     }
 
     /// HTTP Basic with the living access key of an administrator: to all others there is nothing here.
-    async fn figures_for_administrators(&self, request: &Request<RequestBody>, client: IpAddr) -> Response<Body> {
-        let Some(authorization) = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
+    async fn figures_for_administrators(&self, headers: &HeaderMap, client: IpAddr) -> Response<Body> {
+        let Some(authorization) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
             let mut answer = plain(StatusCode::UNAUTHORIZED, "sign in with the access key of an administrator\n");
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"metrics\""));
             return answer;
@@ -160,17 +140,29 @@ pub struct Door {
 impl Respond for Door {
     type Body = Recorded;
 
-    fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Recorded>> + Send {
-        let Self { front, doors, reach } = self.clone();
+    fn respond(self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Recorded>> + Send {
+        let Self { front, doors, reach } = self;
+        let (parts, body) = request.into_parts();
+        let id = RequestId(request_id(&parts.headers));
+        front.1.look(peer.remote.ip(), &parts.headers, &front.0.trusted_proxies);
+        let client = client_of(peer.remote.ip(), &parts.headers, &front.0.trusted_proxies);
+        let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id.0, &parts, client);
+        let connection = Connection { remote: peer.remote, client, tls: peer.tls, reach };
         async move {
-            let id = request_id(request.headers());
-            front.1.look(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
-            let remote = client_of(peer.remote.ip(), request.headers(), &front.0.trusted_proxies);
-            let mut exchange = Exchange::begin(&front.0.metrics, front.0.logs.as_ref(), &id, &request, remote);
-            // Large, and handed on several times by those who poll it.
-            let answer = Box::pin(front.answer(request, peer, doors, (reach, remote), &id));
-            let (mut response, key) = REQUEST.scope(Arc::clone(&id), answer).await;
-            if let Ok(value) = HeaderValue::from_str(&id) {
+            let path = parts.uri.path();
+            let has_apis = doors != Doors::Metrics;
+            // Each by itself in a box: the future of every request would be as large as the largest, and is moved by those who poll it.
+            let answer: BoxFuture<'_, _> = if let Some(misframed) = misframed(&parts, peer) {
+                Box::pin(ready((misframed, None)))
+            } else if has_apis && OciService::serves(path) {
+                Box::pin(front.0.oci.handle(&parts, body, &connection, &id))
+            } else if has_apis && ApiService::serves(path) {
+                Box::pin(front.0.api.handle(Request::from_parts(parts, body), connection, id.clone()))
+            } else {
+                Box::pin(front.own(&parts, doors, client))
+            };
+            let (mut response, key) = REQUEST.scope(Arc::clone(&id.0), answer).await;
+            if let Ok(value) = HeaderValue::from_str(&id.0) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
             exchange.answered(response.status(), key.map(|CallerLabel(key)| key));
@@ -191,7 +183,7 @@ impl Strangers {
     }
 
     fn is_new(&self, peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
-        if !headers.contains_key("x-forwarded-proto") || trusted.iter().any(|network| network.contains(&peer)) {
+        if !headers.contains_key(FORWARDED_PROTO) || trusted.iter().any(|network| network.contains(&peer)) {
             return false;
         }
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,8 +191,16 @@ impl Strangers {
     }
 }
 
-/// What keeps a request from being understood, whatever it asks for; its connection is closed (RFC 9112, 3.2 and 6.1; RFC 9113, 8.3.1).
-fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'static str)> {
+/// The answer to a request that can't be understood, whatever it asks for; its connection is closed.
+fn misframed(parts: &request::Parts, peer: Peer) -> Option<Response<Body>> {
+    let (status, words) = misframing(parts, peer)?;
+    let mut answer = refusal(status, "UNSUPPORTED", words);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(answer)
+}
+
+/// What is wrong with such a request (RFC 9112, 3.2 and 6.1; RFC 9113, 8.3.1).
+fn misframing(parts: &request::Parts, peer: Peer) -> Option<(StatusCode, &'static str)> {
     if peer.head_too_large {
         return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large"));
     }
@@ -208,7 +208,7 @@ fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'stati
         let words = "a request has Content-Length or Transfer-Encoding, not both";
         return Some((StatusCode::BAD_REQUEST, words));
     }
-    let headers = request.headers();
+    let headers = &parts.headers;
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
         && !(coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none())
@@ -217,16 +217,16 @@ fn misframed<B>(request: &Request<B>, peer: Peer) -> Option<(StatusCode, &'stati
     }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
-    if request.version() == Version::HTTP_11 && host.is_none() || hosts.next().is_some() {
+    if parts.version == Version::HTTP_11 && host.is_none() || hosts.next().is_some() {
         return Some((StatusCode::BAD_REQUEST, "a request has one Host header"));
     }
     let host = host.filter(|host| !host.is_empty());
-    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let mut named = host.map(HeaderValue::as_bytes).into_iter().chain(authority);
     if !named.all(|name| str::from_utf8(name).is_ok_and(is_host)) {
         return Some((StatusCode::BAD_REQUEST, "what the request names as its host is not a host and a port"));
     }
-    if request.version() == Version::HTTP_2
+    if parts.version == Version::HTTP_2
         && let (Some(host), Some(authority)) = (host, authority)
         && !host.as_bytes().eq_ignore_ascii_case(authority)
     {
@@ -244,11 +244,11 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/'))
     };
     let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    own.map_or_else(|| hex(&rand::random::<[u8; 16]>()).into(), Arc::from)
+    own.map_or_else(|| hex_into(&rand::random::<[u8; 16]>(), &mut [0; 32]).into(), Arc::from)
 }
 
-fn reading(request: &Request<RequestBody>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+fn reading(method: &Method, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if matches!(*method, Method::GET | Method::HEAD) {
         return answer();
     }
     plain(StatusCode::METHOD_NOT_ALLOWED, "this path knows GET and HEAD\n")

@@ -65,7 +65,7 @@ pub trait Respond: Clone + Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
 
     /// One request, one answer.
-    fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn respond(self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// Counts what goes over the wire. The default counts nothing.
@@ -240,14 +240,13 @@ where
             // Where it can't be told, nothing may follow on this connection (RFC 9112, 6.1).
             let last = had_length != Some(false);
             let request = request.map(|body| RequestBody::new(body, quota, begun.clone()));
-            let (responder, peer) = (responder.clone(), Peer { head_too_large, two_lengths, ..peer });
-            async move {
-                let mut answer = responder.respond(request, peer).await;
+            let answer = responder.clone().respond(request, Peer { head_too_large, two_lengths, ..peer });
+            answer.map(move |mut answer| {
                 if last {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(answer.map(|body| Reply::new(body, begun)))
-            }
+            })
         }
     });
     let builder = builder(limits, &flow);

@@ -4,7 +4,7 @@ use roadstead_model::scope::Actions;
 use serde_json::Value;
 
 use super::*;
-use crate::Presented;
+use crate::{Presented, authenticate::RECENT};
 
 /// protocol.md T1: without credentials there is an anonymous token, which names pull where anyone may pull and nothing else.
 #[test]
@@ -24,6 +24,26 @@ fn t1_anonymous() {
         assert!(!caller.allows(&place("closed/a"), Actions::PULL));
         assert!(!caller.allows(&place("absent/a"), Actions::PULL));
         assert!(!caller.allows_catalog());
+    });
+}
+
+/// There are fewer places for them than tokens.
+#[test]
+fn tokens_that_share_a_place_are_not_mixed_up() {
+    on_each_engine(async |world| {
+        world.registries().await;
+        let node = world.node().await;
+        let name = |number: usize| format!("open/r{number}");
+        let mut tokens = Vec::new();
+        for number in 0..2 * RECENT {
+            let scope = format!("repository:{}:pull", name(number));
+            tokens.push(ask(&node, Credentials::Nobody, &[&scope], false).await.unwrap().token);
+        }
+        for (number, token) in tokens.iter().enumerate().chain(tokens.iter().enumerate()) {
+            let caller = bearer(&node, token).await.unwrap();
+            assert!(caller.allows(&place(&name(number)), Actions::PULL));
+            assert!(!caller.allows(&place(&name(number + 1)), Actions::PULL));
+        }
     });
 }
 

@@ -100,7 +100,8 @@ impl World {
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).expect("a request");
         let remote = SocketAddr::from(([127, 0, 0, 1], 40_000));
         let connection = Connection { remote, client: remote.ip(), tls: false, reach: Reach::Public };
-        let (response, label) = self.service.handle(request, connection, RequestId("r-1".into())).await;
+        let ((parts, body), id) = (request.into_parts(), RequestId("r-1".into()));
+        let (response, label) = self.service.handle(&parts, body, &connection, &id).await;
         let (parts, body) = response.into_parts();
         let announced = body.size();
         let body = body.collect().await.expect("a body").to_bytes();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{StatusCode, request::Parts};
 use http_body::{Frame, SizeHint};
 use roadstead_blobs::BlobError;
 use roadstead_http_oci::Body;
@@ -43,14 +43,8 @@ struct Told {
 }
 
 impl Exchange {
-    pub(super) fn begin<B>(
-        metrics: &Metrics,
-        logs: Option<&Logs>,
-        id: &Arc<str>,
-        request: &Request<B>,
-        remote: IpAddr,
-    ) -> Self {
-        let (method, path) = (request.method(), request.uri().path());
+    pub(super) fn begin(metrics: &Metrics, logs: Option<&Logs>, id: &Arc<str>, parts: &Parts, remote: IpAddr) -> Self {
+        let (method, path) = (&parts.method, parts.uri.path());
         let kind = Kind::of(method, path);
         metrics.begin(kind);
         let told = |logs: &Logs| Told {

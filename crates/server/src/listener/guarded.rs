@@ -45,32 +45,35 @@ pub(super) struct Guarded<S> {
     progress: Instant,
 }
 
-/// What the client is expected to send.
+/// What the client is expected to send, and since when it is waited for: most often it is there already, and nobody looks at the clock.
 #[derive(Clone, Copy)]
 enum Phase {
     /// Nothing, or the first byte of a request.
-    Idle { since: Instant },
+    Idle { since: Option<Instant> },
     /// The rest of a request's headers, of which so many bytes are here.
-    Head { since: Instant, bytes: u64 },
+    Head { since: Option<Instant>, bytes: u64 },
     /// A request runs.
     Busy,
 }
 
-/// A deadline that costs nothing until something waits.
+/// A deadline that costs nothing until something waits, and little when it is put off.
 #[derive(Default)]
-struct Clock {
-    deadline: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
+struct Clock(Option<Pin<Box<Sleep>>>);
 
 impl Clock {
     fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if self.deadline != Some(deadline) {
-            self.deadline = Some(deadline);
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
-        sleep.as_mut().poll(context)
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            if sleep.deadline() == deadline {
+                return Poll::Ready(());
+            }
+            // It was put off since.
+            sleep.as_mut().reset(deadline);
+        }
     }
 }
 
@@ -85,7 +88,7 @@ impl<S: AsyncRead> Guarded<S> {
             head_time: Duration::from_secs(limits.header_seconds),
             keep_alive: Duration::from_secs(limits.keep_alive_seconds),
             start: ([0; 4], 0),
-            phase: Phase::Idle { since: Instant::now() },
+            phase: Phase::Idle { since: None },
             seen: 0,
             read_clock: Clock::default(),
             taking: Waiting::new(Quota::of(limits)),
@@ -98,8 +101,8 @@ impl<S: AsyncRead> Guarded<S> {
         let (busy, begun) = (self.flow.is_busy(), self.flow.begun());
         self.phase = match self.phase {
             _ if busy => Phase::Busy,
-            Phase::Busy => Phase::Idle { since: Instant::now() },
-            _ if begun != self.seen => Phase::Idle { since: Instant::now() },
+            Phase::Busy => Phase::Idle { since: None },
+            _ if begun != self.seen => Phase::Idle { since: None },
             Phase::Head { since, .. } if self.flow.is_http2() => Phase::Idle { since },
             same => same,
         };
@@ -122,9 +125,7 @@ impl<S: AsyncRead> Guarded<S> {
         }
         let more = bytes.len() as u64;
         self.phase = match self.phase {
-            Phase::Idle { .. } if more > 0 && !self.flow.is_http2() => {
-                Phase::Head { since: Instant::now(), bytes: more }
-            }
+            Phase::Idle { .. } if more > 0 && !self.flow.is_http2() => Phase::Head { since: None, bytes: more },
             Phase::Head { since, bytes } => Phase::Head { since, bytes: bytes + more },
             same => same,
         };
@@ -196,11 +197,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                let deadline = match this.phase {
+                let deadline = match &mut this.phase {
                     Phase::Busy => return Poll::Pending,
                     // The end of an answer may still be on its way although its request is over.
-                    Phase::Idle { since } => since.max(this.progress) + this.keep_alive,
-                    Phase::Head { since, .. } => since + this.head_time,
+                    Phase::Idle { since } => {
+                        (*since.get_or_insert_with(Instant::now)).max(this.progress) + this.keep_alive
+                    }
+                    Phase::Head { since, .. } => *since.get_or_insert_with(Instant::now) + this.head_time,
                 };
                 ready!(this.read_clock.poll(deadline, context));
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends no request")))
@@ -226,7 +229,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_turn(context));
-        match Pin::new(this.stream.get_mut()).poll_write_vectored(context, pieces) {
+        // One piece is nothing to gather, and the system takes less time over it.
+        let written = match pieces {
+            [piece] => Pin::new(this.stream.get_mut()).poll_write(context, piece),
+            pieces => Pin::new(this.stream.get_mut()).poll_write_vectored(context, pieces),
+        };
+        match written {
             Poll::Ready(result) => this.wrote(result),
             Poll::Pending => this.stuck(context),
         }
@@ -261,5 +269,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             }
             done => done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_put_off_and_brought_forward() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut clock = Clock::default();
+        assert!(futures::poll!(poll_fn(|context| clock.poll(at(10), context))).is_pending());
+        poll_fn(|context| clock.poll(at(30), context)).await;
+        assert_eq!(begun.elapsed().as_secs(), 30);
+        assert!(futures::poll!(poll_fn(|context| clock.poll(at(100), context))).is_pending());
+        poll_fn(|context| clock.poll(at(40), context)).await;
+        assert_eq!(begun.elapsed().as_secs(), 40);
     }
 }

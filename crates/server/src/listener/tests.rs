@@ -34,20 +34,19 @@ impl Drop for Leaving {
 impl Respond for Echo {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    fn respond(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send {
-        let this = self.clone();
+    fn respond(self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send {
         async move {
-            this.arrived.notify_one();
+            self.arrived.notify_one();
             if peer.head_too_large {
                 let answer = Response::builder().status(431).header("connection", "close");
                 return answer.body(text("")).expect("an answer");
             }
             match request.uri().path() {
-                "/wait" => this.release.notified().await,
-                "/large" => return Response::new(large(1024, &this.left)),
+                "/wait" => self.release.notified().await,
+                "/large" => return Response::new(large(1024, &self.left)),
                 // A little more than a client takes ahead: its last bytes lie in the protocol's own buffer.
-                "/tail" => return Response::new(large(33, &this.left)),
-                "/endless" => return Response::new(large(usize::MAX, &this.left)),
+                "/tail" => return Response::new(large(33, &self.left)),
+                "/endless" => return Response::new(large(usize::MAX, &self.left)),
                 _ => {}
             }
             let answer = match request.into_body().collect().await {
@@ -58,7 +57,7 @@ impl Respond for Echo {
                     answer
                 }
             };
-            this.answered.fetch_add(1, Ordering::Relaxed);
+            self.answered.fetch_add(1, Ordering::Relaxed);
             answer
         }
     }
