@@ -168,7 +168,7 @@ impl Bench {
 
     /// What is measured last takes the most of the disk: better to know before the first.
     fn has_room(&self) -> Result<(), String> {
-        let Ok(disk) = rustix::fs::statvfs(&std::env::temp_dir()) else { return Ok(()) };
+        let Ok(disk) = rustix::fs::statvfs(std::env::temp_dir()) else { return Ok(()) };
         let (free, wanted) = (disk.f_bavail * disk.f_frsize, memory::disk_bytes(self.scale.pushed));
         if free >= wanted || !"memory".contains(&self.arguments.only) {
             return Ok(());

@@ -297,7 +297,7 @@ mod tests {
         let ask = |version, given: &[(&str, &str)], peer| {
             let request =
                 given.iter().fold(Request::builder().version(version), |it, (name, value)| it.header(*name, *value));
-            misframed(&request.body(()).expect("a request"), peer).map(|(status, _)| status.as_u16())
+            misframing(&request.body(()).expect("a request").into_parts().0, peer).map(|(status, _)| status.as_u16())
         };
         let one = Version::HTTP_11;
         assert_eq!(ask(one, &[("host", "a")], peer), None);

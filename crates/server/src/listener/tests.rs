@@ -34,32 +34,30 @@ impl Drop for Leaving {
 impl Respond for Echo {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    fn respond(self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<Self::Body>> + Send {
-        async move {
-            self.arrived.notify_one();
-            if peer.head_too_large {
-                let answer = Response::builder().status(431).header("connection", "close");
-                return answer.body(text("")).expect("an answer");
-            }
-            match request.uri().path() {
-                "/wait" => self.release.notified().await,
-                "/large" => return Response::new(large(1024, &self.left)),
-                // A little more than a client takes ahead: its last bytes lie in the protocol's own buffer.
-                "/tail" => return Response::new(large(33, &self.left)),
-                "/endless" => return Response::new(large(usize::MAX, &self.left)),
-                _ => {}
-            }
-            let answer = match request.into_body().collect().await {
-                Ok(body) => Response::new(text(body.to_bytes())),
-                Err(error) => {
-                    let mut answer = Response::new(text(error.to_string()));
-                    *answer.status_mut() = http::StatusCode::BAD_REQUEST;
-                    answer
-                }
-            };
-            self.answered.fetch_add(1, Ordering::Relaxed);
-            answer
+    async fn respond(self, request: Request<RequestBody>, peer: Peer) -> Response<Self::Body> {
+        self.arrived.notify_one();
+        if peer.head_too_large {
+            let answer = Response::builder().status(431).header("connection", "close");
+            return answer.body(text("")).expect("an answer");
         }
+        match request.uri().path() {
+            "/wait" => self.release.notified().await,
+            "/large" => return Response::new(large(1024, &self.left)),
+            // A little more than a client takes ahead: its last bytes lie in the protocol's own buffer.
+            "/tail" => return Response::new(large(33, &self.left)),
+            "/endless" => return Response::new(large(usize::MAX, &self.left)),
+            _ => {}
+        }
+        let answer = match request.into_body().collect().await {
+            Ok(body) => Response::new(text(body.to_bytes())),
+            Err(error) => {
+                let mut answer = Response::new(text(error.to_string()));
+                *answer.status_mut() = http::StatusCode::BAD_REQUEST;
+                answer
+            }
+        };
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        answer
     }
 }
 
