@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::StatusCode;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use roadstead_access::{AccessOptions, FirstKey};
 use roadstead_blobs::{Bucket, BucketKind, BucketOptions, MemoryBudget};
