@@ -43,7 +43,7 @@ struct Portion {
 /// A share of the budget; given back when dropped.
 #[derive(Debug)]
 pub struct MemoryShare {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     _within: Option<Arc<MemoryShare>>,
 }
 
@@ -80,7 +80,7 @@ impl MemoryBudget {
         let permit = Arc::clone(&portion.free_kib).acquire_many_owned(portion.kib(bytes));
         match tokio::time::timeout(self.patience, permit).await {
             Ok(permit) => {
-                Ok(MemoryShare { _permit: permit.expect("the budget's semaphores are never closed"), _within: None })
+                Ok(MemoryShare { permit: permit.expect("the budget's semaphores are never closed"), _within: None })
             }
             Err(_) => Err(BlobError::NoMemory),
         }
@@ -90,19 +90,13 @@ impl MemoryBudget {
     pub fn try_take(&self, purpose: MemoryUse, bytes: u64) -> Option<MemoryShare> {
         let portion = self.portion(purpose);
         let permit = Arc::clone(&portion.free_kib).try_acquire_many_owned(portion.kib(bytes)).ok()?;
-        Some(MemoryShare { _permit: permit, _within: None })
+        Some(MemoryShare { permit, _within: None })
     }
 
     /// Whether less than a quarter of what there is for this use is free.
     pub fn is_scarce(&self, purpose: MemoryUse) -> bool {
         let portion = self.portion(purpose);
         portion.free_kib.available_permits() < portion.total_kib as usize / 4
-    }
-
-    /// Bytes that are taken for this use.
-    pub fn taken(&self, purpose: MemoryUse) -> u64 {
-        let portion = self.portion(purpose);
-        u64::from(portion.total_kib).saturating_sub(portion.free_kib.available_permits() as u64) << 10
     }
 
     /// What is free now for all uses together, in bytes.
@@ -133,11 +127,20 @@ impl Portion {
 }
 
 impl MemoryShare {
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.permit.num_permits() as u64) << 10
+    }
+
+    /// Adds another share of the same use.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.permit.merge(other.permit);
+    }
+
     /// Gives back all but so many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         let kept = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
-        let excess = self._permit.num_permits().saturating_sub(kept);
-        drop(self._permit.split(excess));
+        let excess = self.permit.num_permits().saturating_sub(kept);
+        drop(self.permit.split(excess));
     }
 }
 
@@ -150,7 +153,7 @@ impl SharePieces {
     pub(crate) async fn take(&self) -> MemoryShare {
         let permit = Arc::clone(&self.free).acquire_owned().await;
         MemoryShare {
-            _permit: permit.expect("the semaphore of the pieces is never closed"),
+            permit: permit.expect("the semaphore of the pieces is never closed"),
             _within: Some(Arc::clone(&self.share)),
         }
     }
@@ -192,11 +195,11 @@ mod tests {
         let budget = MemoryBudget::new(1);
         let mut share = budget.take(MemoryUse::Reading, 10 << 10).await.expect("free");
         share.shrink_to(3 << 10);
-        assert_eq!(budget.taken(MemoryUse::Reading), 3 << 10);
+        assert_eq!((budget.total() - budget.free(), share.bytes()), (3 << 10, 3 << 10));
         share.shrink_to(5 << 10);
-        assert_eq!(budget.taken(MemoryUse::Reading), 3 << 10);
+        assert_eq!((budget.total() - budget.free(), share.bytes()), (3 << 10, 3 << 10));
         drop(share);
-        assert_eq!(budget.taken(MemoryUse::Reading), 0);
+        assert_eq!(budget.free(), budget.total());
     }
 
     #[tokio::test]

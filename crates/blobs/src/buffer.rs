@@ -57,6 +57,12 @@ impl BufferPool {
         let pages = idle.unwrap_or_else(|| vec![Page::zeroed(); size / PAGE_BYTES].into_boxed_slice());
         Buffer { pages, used: 0, pool: self.clone(), share: None }
     }
+
+    /// Gives the large ones that wait back to the allocator: a crowd uses small ones, for which their memory is wanted.
+    pub(crate) fn let_go_of_large(&self) {
+        let large = self.0.idle_of(BUFFER_BYTES).map(|mut idle| std::mem::take(&mut *idle));
+        drop(large);
+    }
 }
 
 impl Pool {

@@ -5,6 +5,7 @@ mod direct;
 mod durable;
 mod opened;
 mod read;
+mod room;
 mod turns;
 mod write;
 
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfs};
 
 pub use self::durable::sync_way_to;
-use self::{direct::Direct, durable::Folders, opened::Opened, read::ReadAhead, turns::Turns};
+use self::{direct::Direct, durable::Folders, opened::Opened, read::ReadAhead, room::Uploads, turns::Turns};
 pub(crate) use self::{read::FileReader, write::FileAppender};
 use crate::{BlobError, ByteBody, KeySource, MemoryBudget, buffer::BufferPool, key};
 
@@ -34,6 +35,7 @@ pub(crate) struct Directory {
     keys: KeySource,
     folders: Folders,
     turns: Turns,
+    uploads: Uploads,
     opened: Opened,
     pool: BufferPool,
     budget: MemoryBudget,
@@ -63,6 +65,7 @@ impl Directory {
             keys,
             folders,
             turns: Turns::default(),
+            uploads: Uploads::default(),
             opened: Opened::default(),
             pool: BufferPool::new(&budget),
             budget,

@@ -16,6 +16,9 @@ use rustix::{
 /// Such writes begin and end on a page.
 const PAGE: u64 = 4096;
 
+/// The beginning of a file goes through the cache: what is small is likely to be pulled soon, and cheap to keep.
+const CACHED_BYTES: u64 = 256 << 10;
+
 /// Memory with less is not worth it.
 const LEAST_BYTES: usize = 64 << 10;
 
@@ -26,11 +29,10 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Whether [`Self::write`] goes past the page cache for these bytes: whole pages, and enough of them. The beginning of a file does not:
-    /// what is small is likely to be pulled soon, and cheap to keep.
+    /// Whether [`Self::write`] goes past the page cache for these bytes: whole pages, and enough of them, after the beginning of a file.
     pub(super) fn takes(&self, batch: &[impl AsRef<[u8]>], position: u64) -> bool {
         let whole = |length: usize| length >= LEAST_BYTES && length.is_multiple_of(PAGE as usize);
-        let position_fits = position > 0 && position.is_multiple_of(PAGE);
+        let position_fits = position >= CACHED_BYTES && position.is_multiple_of(PAGE);
         !batch.is_empty()
             && position_fits
             && batch.iter().all(|bytes| whole(bytes.as_ref().len()))
@@ -99,9 +101,10 @@ mod tests {
         // Also where the file system takes none of it, and what does not end or begin on a page.
         let mut expected = b"begin".to_vec();
         for (position, sizes) in [
-            (4096, &[BUFFER_BYTES; 2][..]),
-            (4096 + 2 * BUFFER_BYTES, &[BUFFER_BYTES, 7]),
-            (4097 + 3 * BUFFER_BYTES + 7, &[BUFFER_BYTES]),
+            (4096, &[BUFFER_BYTES - 4096][..]),
+            (BUFFER_BYTES, &[BUFFER_BYTES; 2]),
+            (3 * BUFFER_BYTES, &[BUFFER_BYTES, 7]),
+            (4 * BUFFER_BYTES + 8, &[BUFFER_BYTES]),
         ] {
             let batch = batch(sizes);
             direct.write(&file, &batch, position as u64).expect("written");

@@ -15,24 +15,16 @@ use bytes::Bytes;
 use roadstead_model::{Algorithm, Digest};
 use tokio::task::JoinHandle;
 
-use super::{Directory, blocking, turns::Turn};
+use super::{
+    Directory, blocking,
+    room::{FIRST_BYTES, Place, Room},
+    turns::Turn,
+};
 use crate::{
     BlobError, FinishError, Finished, MemoryShare, MemoryUse, Stored, UploadState,
     buffer::{BUFFER_BYTES, Buffer, memory_of},
     hashing::{Hashes, hash},
 };
-
-/// Buffers that are handed to the blocking thread at once: 512 KiB, so that the hand-over costs little.
-const BATCH: usize = 2;
-
-/// While uploads hold more memory than this they get along with less each: a few that are fast fill the disk, and so do many that are not.
-const CROWD_BYTES: u64 = 8 << 20;
-
-/// In a crowd each has one such buffer that is gathered and one that is written; where that is too much still, one alone.
-const CROWD_UNIT: usize = 64 << 10;
-
-/// What a sender holds of memory until it has sent as much. Only then it gets the buffers that make it fast.
-const FIRST_BYTES: usize = 64 << 10;
 
 /// After so many bytes they are made durable while the next ones come, so that a process that is killed loses no more than
 /// twice that of an upload.
@@ -45,16 +37,16 @@ const PAGE: u64 = 4096;
 pub(crate) struct FileAppender {
     directory: Arc<Directory>,
     state: UploadState,
-    /// Size of one buffer: smaller when the sender said that less will come.
-    unit: usize,
+    /// The largest buffer that it needs: smaller when the sender said that less will come.
+    largest: usize,
     /// How much of the next buffer to fill, so that the one after it begins on a page.
     limit: usize,
     offset: u64,
     batch: Vec<Buffer>,
-    /// Buffers that are handed over at once.
-    batch_size: usize,
-    /// The next ones are gathered while they are written.
-    gathers_meanwhile: bool,
+    room: Room,
+    place: Option<Place>,
+    /// Where this request began.
+    begin: u64,
     share: Option<(MemoryShare, MemoryUse)>,
     work: Work,
     /// How far the file is durable, or is being made so.
@@ -97,17 +89,18 @@ impl FileAppender {
             writer = blocking(move || writer.resume(known).map(|()| writer)).await?;
         }
         let expected = usize::try_from(remaining.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        let unit = expected.clamp(1, BUFFER_BYTES);
+        let largest = expected.clamp(1, BUFFER_BYTES);
         Ok(Self {
             directory: Arc::clone(directory),
             offset: state.offset,
+            begin: state.offset,
             synced: state.offset,
             state,
-            unit,
-            limit: unit,
-            batch: Vec::with_capacity(BATCH),
-            batch_size: BATCH,
-            gathers_meanwhile: true,
+            largest,
+            limit: largest,
+            batch: Vec::new(),
+            room: Room::Least,
+            place: (largest > FIRST_BYTES).then(|| directory.uploads.join()),
             share: None,
             work: Work::Idle(writer),
             syncing: None,
@@ -122,18 +115,15 @@ impl FileAppender {
     pub(crate) async fn write(&mut self, mut chunk: &[u8]) -> Result<(), BlobError> {
         while !chunk.is_empty() {
             if self.batch.last().is_none_or(|buffer| buffer.filled().len() >= self.limit) {
-                if self.batch.len() >= self.batch_size {
+                if self.batch.len() >= self.room.batch() {
                     self.hand_over(Then::Nothing).await?;
                 }
                 let size = self.take_share().await?;
-                if self.batch.len() >= self.batch_size {
-                    self.hand_over(Then::Nothing).await?;
-                }
-                if !self.gathers_meanwhile {
+                if !self.room.gathers_meanwhile() {
                     self.idle().await?;
                 }
                 let beyond_page = usize::try_from(self.offset % PAGE).unwrap_or(0);
-                let more_follow = size < self.unit || size == BUFFER_BYTES || size == CROWD_UNIT;
+                let more_follow = size < self.largest || size == BUFFER_BYTES;
                 self.limit = if more_follow { size - beyond_page } else { size };
                 self.batch.push(self.directory.pool.buffer(size));
             }
@@ -146,51 +136,47 @@ impl FileAppender {
 
     /// Takes the memory for the next buffer, where that is not taken already; how large it may be.
     async fn take_share(&mut self) -> Result<usize, BlobError> {
-        let directory = Arc::clone(&self.directory);
-        match self.share.as_ref().map(|(_, purpose)| *purpose) {
+        let room = self.place.as_ref().map_or(Room::Least, |place| place.room(self.offset - self.begin));
+        let bytes = room.bytes(self.unit(room));
+        match &mut self.share {
             None => {
-                let size = self.unit.min(FIRST_BYTES);
-                let share = directory.budget.take(MemoryUse::Starting, memory_of(size)).await?;
+                let size = self.largest.min(FIRST_BYTES);
+                let share = self.directory.budget.take(MemoryUse::Starting, memory_of(size)).await?;
                 self.share = Some((share, MemoryUse::Starting));
                 return Ok(size);
             }
-            Some(MemoryUse::Writing) => {
-                if self.gathers_meanwhile && self.batch.is_empty() && self.is_crowded() {
-                    // What is being written has its buffers still.
-                    self.idle().await?;
-                    self.get_along_with_less();
-                    let bytes = self.share_bytes();
-                    self.share.iter_mut().for_each(|(share, _)| share.shrink_to(bytes));
+            Some((share, purpose @ MemoryUse::Starting)) => {
+                // For as long as the request lasts.
+                *share = self.directory.budget.take(MemoryUse::Writing, bytes).await?;
+                *purpose = MemoryUse::Writing;
+                self.room = room;
+            }
+            Some(_) if room == self.room || !self.batch.is_empty() => {}
+            Some((share, _)) if share.bytes() < bytes => {
+                // Who has a share waits for none, and leaves some for those that have none.
+                let budget = &self.directory.budget;
+                if !budget.is_scarce(MemoryUse::Writing)
+                    && let Some(more) = budget.try_take(MemoryUse::Writing, bytes - share.bytes())
+                {
+                    share.join(more);
+                    self.room = room;
                 }
             }
             Some(_) => {
-                if self.is_crowded() {
-                    self.get_along_with_less();
+                // What is being written has its buffers still.
+                self.idle().await?;
+                self.share.iter_mut().for_each(|(share, _)| share.shrink_to(bytes));
+                if self.room == Room::Ample {
+                    self.directory.pool.let_go_of_large();
                 }
-                // For as long as the request lasts.
-                let share = directory.budget.take(MemoryUse::Writing, self.share_bytes()).await?;
-                self.share = Some((share, MemoryUse::Writing));
+                self.room = room;
             }
         }
-        Ok(self.unit)
+        Ok(self.unit(self.room))
     }
 
-    fn get_along_with_less(&mut self) {
-        if self.unit > CROWD_UNIT || self.batch_size > 1 {
-            (self.unit, self.batch_size) = (self.unit.min(CROWD_UNIT), 1);
-        } else {
-            self.gathers_meanwhile = false;
-        }
-    }
-
-    /// The batch that is gathered and the one that is written.
-    fn share_bytes(&self) -> u64 {
-        let batches = if self.gathers_meanwhile { 2 } else { 1 };
-        batches * self.batch_size as u64 * memory_of(self.unit)
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.directory.budget.taken(MemoryUse::Writing) > CROWD_BYTES
+    fn unit(&self, room: Room) -> usize {
+        self.largest.min(room.unit())
     }
 
     pub(crate) fn checkpoint(&mut self) -> Option<UploadState> {

@@ -49,13 +49,41 @@ async fn an_upload_waits_while_the_memory_budget_is_used_up() {
 async fn a_sender_of_few_bytes_holds_little_memory() {
     for kind in kinds().await {
         let bucket = &kind.bucket;
-        let (first, then) = if bucket.is_shared() { (256 << 10, PART_BYTES) } else { (64 << 10, 1 << 20) };
+        let (first, then) = if bucket.is_shared() { (256 << 10, PART_BYTES) } else { (64 << 10, 128 << 10) };
         let mut appender = bucket.append(begin(bucket), None).await.expect("begun");
         appender.write(Bytes::from_static(b"a")).await.expect("written");
         assert_eq!(used(&kind), first);
         appender.write(content(usize::try_from(first).expect("a small number"))).await.expect("written");
         assert!((then..then + first).contains(&used(&kind)), "{} of {}", used(&kind), bucket.kind_name());
     }
+}
+
+/// Alone, as a ninth, and among more than 64, who takes the room of a fast one, of a slow one, or the least; what it sends is stored all the same.
+#[tokio::test]
+async fn an_upload_holds_less_in_a_crowd_and_more_when_that_is_gone() {
+    let kind = directory().await;
+    let bucket = &kind.bucket;
+    let open = || bucket.append(begin(bucket), None);
+    let (mut whole, mut others) = (Vec::new(), Vec::new());
+    let mut upload = open().await.expect("begun");
+    for (crowd, expected) in [(1, 2 << 20), (8, 2 << 20), (9, 128 << 10), (65, 64 << 10), (9, 128 << 10), (1, 2 << 20)]
+    {
+        others.truncate(crowd - 1);
+        while others.len() < crowd - 1 {
+            others.push(open().await.expect("begun"));
+        }
+        // More than two batches of the room before: they are written with what that was. No whole pages, so that the next begin in one.
+        let bytes = content(3_000_001);
+        upload.write(bytes.clone()).await.expect("written");
+        whole.extend_from_slice(&bytes);
+        assert_eq!(used(&kind), expected, "one of {crowd}");
+    }
+    let digest = Digest::of(Algorithm::Sha256, &whole);
+    let finished = upload.finish(&digest).await.expect("finished");
+    assert_eq!(finished.size, whole.len() as u64);
+    assert_eq!(used(&kind), 0);
+    let body = bucket.read(finished.key().expect("an object"), 0..finished.size).await.expect("found");
+    assert!(collect(body).await.expect("read") == whole);
 }
 
 #[tokio::test]
