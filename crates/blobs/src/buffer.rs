@@ -160,11 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn as_many_buffers_are_kept_as_may_be_in_use_at_once() {
+    fn as_many_buffers_are_kept_as_may_be_in_use_at_once_until_a_crowd_comes() {
         let pool = BufferPool::new(&MemoryBudget::new(64));
         let buffers = |count| (0..count).map(|_| pool.buffer(BUFFER_BYTES)).collect::<Vec<_>>();
         drop(buffers(128 + 5));
-        assert_eq!(pool.0.idle[0].lock().expect("a list").len(), 128);
-        assert_eq!(pool.0.idle[1].lock().expect("a list").len(), 0);
+        let kept = || [0, 1].map(|size: usize| pool.0.idle[size].lock().expect("a list").len());
+        assert_eq!(kept(), [128, 0]);
+        drop(pool.buffer(SMALL_BYTES));
+        pool.let_go_of_large();
+        assert_eq!(kept(), [0, 1]);
     }
 }
